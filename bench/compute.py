@@ -1,0 +1,168 @@
+"""Where and how tensors are computed: device, precision, threads, compilation and the size of chunks.
+
+The ConvNet's first maps are half a megabyte an image: a whole batch of them streams through memory, a chunk of sixteen stays in
+cache. Compilation fuses norm, ReLU and pooling; it costs seconds, so a kernel is compiled only where it has work enough.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.errors import UsageError
+from bench.networks import ConvNet, Parameters
+
+Precision = Literal["fp32", "bf16"]
+
+_CHUNK_BYTES = {"cpu": 8 * 2**20}
+_CHUNK_BYTES_ELSEWHERE = 2 * 2**30
+_COMPILE_FLOPS = 3e12
+"""A kernel with less work than this in one cell (about 30 s of eager time on two cores) is not compiled."""
+
+
+@lru_cache(maxsize=1)
+def _compiler_missing() -> str:
+    """Return why nothing can be compiled here, or an empty text."""
+    if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
+        return "TORCH_COMPILE_DISABLE is set"
+    compiler = os.environ.get("CXX") or next((name for name in ("g++", "clang++", "c++") if shutil.which(name)), None)
+    return "" if compiler and shutil.which(compiler) else "no C++ compiler"
+
+
+class Kernel:
+    """A function of tensors, compiled once for each shape; where the compiler fails, the function itself, and `note` says why."""
+
+    def __init__(self, function: Callable[..., Any], *, compile: bool) -> None:
+        """Take the function as it is, or compile it at its first call."""
+        reason = _compiler_missing() if compile else "too little work to pay for compiling"
+        self.note = f"eager: {reason}" if reason else "compiled"
+        self._function = function
+        self._compiled = None if reason else torch.compile(function, fullgraph=True, dynamic=False)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return the function's value."""
+        if self._compiled is not None:
+            try:
+                return self._compiled(*arguments)
+            except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+                self.note = f"eager: compiling failed ({type(error).__name__})"
+                self._compiled = None
+        return self._function(*arguments)
+
+
+def _training_loss(network: ConvNet) -> Callable[..., Tensor]:
+    def loss(images: Tensor, labels: Tensor, weights: Tensor, *parameters: Tensor) -> Tensor:
+        """Return the weighted sum of the cross-entropies."""
+        entropy = F.cross_entropy(network.logits(images, parameters), labels, reduction="none")
+        return (entropy * weights).sum()
+
+    return loss
+
+
+def _features(network: ConvNet) -> Callable[..., Tensor]:
+    def features(images: Tensor, *parameters: Tensor) -> Tensor:
+        return network.features(images, parameters)
+
+    return features
+
+
+@lru_cache(maxsize=None)
+def _kernel(kind: Literal["features", "loss"], network: ConvNet, compile: bool) -> Kernel:
+    """Return the kernel that all cells of a run share."""
+    if compile:
+        # One code object serves every network and shape of a run; the default limit of 8 would stop at the third dataset.
+        torch._dynamo.config.recompile_limit = 256
+    make = _features if kind == "features" else _training_loss
+    return Kernel(make(network), compile=compile)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device, the precision of the passes that need no gradient, and the number of CPU threads."""
+
+    device: torch.device
+    precision: Precision
+    threads: int
+
+    @classmethod
+    def choose(cls, *, device: str = "auto", precision: str = "auto", threads: int | None = None) -> Compute:
+        """Return what the options name; `auto` is CUDA where there is one. Sets torch's number of threads."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            chosen = torch.device(device)
+            torch.empty(0, device=chosen)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"--device {device!r} cannot be used here ({reason}); valid: auto, cpu, cuda, cuda:N") from None
+        if threads is not None:
+            torch.set_num_threads(threads)
+        return cls(chosen, resolve_precision(precision), torch.get_num_threads())
+
+    def chunk(self, network: ConvNet, total: int) -> int:
+        """Return into how large chunks to cut `total` images: their first maps within cache, and without a rest if that can be."""
+        each = 4 * network.width * network.maps[0] ** 2
+        most = max(1, _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_ELSEWHERE) // each)
+        if total <= most:
+            return max(1, total)
+        return next((size for size in range(most, most // 2, -1) if total % size == 0), most)
+
+    def put(self, parameters: Parameters) -> Parameters:
+        """Return the parameters on the device."""
+        return tuple(p.to(self.device, non_blocking=True) for p in parameters)
+
+    def features_kernel(self, network: ConvNet, flops: float) -> Kernel:
+        """Return the feature kernel for a cell that will spend about `flops` floating-point operations in it."""
+        return _kernel("features", network, flops >= _COMPILE_FLOPS)
+
+    def loss_kernel(self, network: ConvNet, flops: float) -> Kernel:
+        """Return the kernel of the training loss, likewise."""
+        return _kernel("loss", network, flops >= _COMPILE_FLOPS)
+
+    def features(self, kernel: Kernel, network: ConvNet, images: Tensor, parameters: Parameters) -> Tensor:
+        """Return float32 features `[N, features_dim]` of `images` `[N, channels, H, W]`, chunk by chunk, without gradient."""
+        kind = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        images = images.to(kind)
+        weights = tuple(p.to(kind) for p in parameters)
+        with torch.no_grad():
+            parts = [kernel(part, *weights).float() for part in self._padded(network, images)]
+        return torch.cat(parts)[: len(images)]  # [N, features_dim]
+
+    def _padded(self, network: ConvNet, images: Tensor) -> Iterator[Tensor]:
+        """Yield chunks of one size, the last filled up with zeros: one shape, so one compiled graph."""
+        size = self.chunk(network, len(images))
+        for part in images.split(size):
+            if len(part) < size:
+                part = F.pad(part, (0, 0) * (part.dim() - 1) + (0, size - len(part)))
+            yield part.contiguous(memory_format=torch.channels_last)
+
+
+def resolve_precision(precision: str) -> Precision:
+    """Return what `auto` means: float32 everywhere.
+
+    On CPUs without matrix tiles bfloat16 is not faster than float32, and nothing has been measured elsewhere.
+    """
+    return "bf16" if precision == "bf16" else "fp32"
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """Return what the record says of the machine."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
+    except OSError:
+        pass
+    found: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "device": str(device)}
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found

@@ -1,0 +1,22 @@
+"""The two errors that the suite raises on purpose."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """A user's mistake: one line that names the option, the value and what would be valid."""
+
+
+class DistillationError(RuntimeError):
+    """A cell that cannot be finished: a loss that is no number, a solver that did not converge."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
+    """Return the error for a `name` that is none of `choices`, with the nearest match first."""
+    valid = sorted(choices)
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.4)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return UsageError(f"unknown {kind} {name!r}{hint}; valid: {', '.join(valid)}")

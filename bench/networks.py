@@ -1,0 +1,100 @@
+"""ConvNet: the network of extractor and evaluation, as functions of a tuple of parameters.
+
+Three blocks of Conv 3x3 -> GroupNorm with one group a channel ("instance norm", affine) -> ReLU -> AvgPool 2, then a linear layer
+(Gidaris and Komodakis 2018, as in DC, DSA and DM). Parameters are passed in, so that a fresh network each step costs its random
+draws alone, one compiled graph serves all of them, and `torch.func` can train several at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Parameters = tuple[Tensor, ...]
+"""Convolution weight, bias, norm weight, bias for each block; then weight and bias of the linear layer."""
+
+
+@dataclass(frozen=True)
+class ConvNet:
+    """A ConvNet for images of `channels` x `size` x `size`: `depth` blocks of `width` channels, `classes` outputs."""
+
+    channels: int
+    size: int
+    classes: int
+    width: int
+    depth: int
+
+    @classmethod
+    def fit(cls, shape: tuple[int, int, int], *, classes: int, width: int, depth: int | None) -> ConvNet:
+        """Return the network for images of `shape`.
+
+        Depth None means the field's: a last map of 4x4 (3 blocks at 28 and 32, 4 at 64), but at least two blocks
+        where the image allows them (8x8 images: two blocks, a last map of 2x2 or, with one channel, 3x3).
+        Raise `ValueError` where an image is too small for the depth.
+        """
+        channels, height, width_px = shape
+        if height != width_px:
+            raise ValueError(f"images are {height}x{width_px}; the network takes square ones")
+        size = cls._first_map(channels, height)
+        deepest = size.bit_length() - 1
+        if depth is None:
+            depth = min(max(2, deepest - 2), deepest)
+        if not 1 <= depth <= deepest:
+            raise ValueError(f"depth {depth} does not fit images of {height}x{height}: at most {deepest}")
+        return cls(channels, height, classes, width, depth)
+
+    @staticmethod
+    def _first_map(channels: int, size: int) -> int:
+        # One channel is padded by 3, as in the reference code: 28 becomes 32.
+        return size + 4 if channels == 1 else size
+
+    @property
+    def maps(self) -> tuple[int, ...]:
+        """Side lengths of the maps: after the first convolution, then after each pooling."""
+        size = self._first_map(self.channels, self.size)
+        return tuple(size >> block for block in range(self.depth + 1))
+
+    @property
+    def features_dim(self) -> int:
+        """Length of a feature vector, the flattened last map: 2048 for 28x28 and 32x32 images at width 128."""
+        return self.width * self.maps[-1] ** 2
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one forward pass of one image, multiplications and additions of the convolutions."""
+        inputs = (self.channels, *[self.width] * (self.depth - 1))
+        return sum(2 * 9 * ins * self.width * side**2 for ins, side in zip(inputs, self.maps, strict=False))
+
+    def init(self, generator: torch.Generator) -> Parameters:
+        """Draw fresh parameters on the CPU, distributed as torch's default: weights and biases U(±1/sqrt(fan in))."""
+        parameters: list[Tensor] = []
+        for block in range(self.depth):
+            inputs = self.channels if block == 0 else self.width
+            bound = (9 * inputs) ** -0.5
+            weight = torch.empty(self.width, inputs, 3, 3).uniform_(-bound, bound, generator=generator)
+            bias = torch.empty(self.width).uniform_(-bound, bound, generator=generator)
+            norm = (torch.ones(self.width), torch.zeros(self.width))
+            parameters += [weight.contiguous(memory_format=torch.channels_last), bias, *norm]
+        bound = self.features_dim**-0.5
+        parameters.append(torch.empty(self.classes, self.features_dim).uniform_(-bound, bound, generator=generator))
+        parameters.append(torch.empty(self.classes).uniform_(-bound, bound, generator=generator))
+        return tuple(parameters)
+
+    def features(self, images: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        """Return the features of `images` `[N, channels, H, W]`: the flattened last map, `[N, features_dim]`, not negative."""
+        x = images
+        for block in range(self.depth):
+            weight, bias, scale, shift = parameters[4 * block : 4 * block + 4]
+            padding = 3 if block == 0 and self.channels == 1 else 1
+            x = F.conv2d(x, weight, bias, padding=padding)  # [N, width, s, s]
+            x = F.relu(F.group_norm(x, self.width, scale, shift))
+            x = F.avg_pool2d(x, 2)  # [N, width, s/2, s/2]
+        return x.flatten(1)
+
+    def logits(self, images: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        """Return the scores of `images` `[N, channels, H, W]` for each class, `[N, classes]`."""
+        return F.linear(self.features(images, parameters), parameters[-2], parameters[-1])

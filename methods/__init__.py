@@ -1,0 +1,66 @@
+"""The registry of methods: one file a method, one line here.
+
+Torch is imported where tensors are made, not here: `run_all.py --list` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bench.errors import UsageError, unknown
+from bench.types import Method, Objective, SyntheticSet, Task
+from methods.dm import MeanMatching
+from methods.emd import ExactTransport
+from methods.kr import KantorovichRubinstein
+from methods.selection import random_images, whole_set
+from methods.sinkhorn import Sinkhorn
+from methods.user import check_objective, load_callable, objective_factory
+
+DM = "Zhao and Bilen 2023, eq. 4"
+PAPER = "Li, Xue and Shi 2025"
+
+
+def matching(
+    name: str, label: str, source: str, objective: Callable[..., Objective], *, code: str = "", **lr_images: float
+) -> Method:
+    """Return the method that matches features under `objective`; `lr_images` are its learning rates, profile=number."""
+
+    def distill(task: Task) -> SyntheticSet:
+        from bench.matching import match
+
+        hyper: dict[str, Any] = {key: value for key, value in task.spec.hyper.items() if key != "lr_images"}
+        return match(task, objective(**hyper))
+
+    return Method(name, label, source, objective, distill, lr_images=lr_images, code=code)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("random", "Random", f"{PAPER}, Table 2", None, random_images, sections=("eval",)),
+        matching("dm", "DM", DM, MeanMatching),
+        matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=10.0),
+        matching("sinkhorn", "Sinkhorn", "Cuturi 2013; Feydy et al. 2019, eq. 3", Sinkhorn, quick=10.0, cpu=10.0),
+        matching("emd", "EMD", "Bonneel et al. 2011 (network simplex)", ExactTransport, quick=10.0, cpu=10.0),
+        Method("whole", "Whole", f"{PAPER}, Table 2", None, whole_set, sections=("whole",)),
+    )
+}
+
+
+def find_method(text: str) -> Method:
+    """Return the method that a name, or `path/to/file.py:function`, means; raise `UsageError` that names the valid ones.
+
+    A user's own loss is tried on small features at once, so that a wrong one fails before work starts.
+    """
+    if ":" not in text:
+        if text not in METHODS:
+            raise unknown("method", text, [*METHODS, "path/to/file.py:function"])
+        return METHODS[text]
+    found, code = load_callable(text)
+    name = text.rpartition(":")[2]
+    if name in METHODS:
+        raise UsageError(f"--methods {text!r}: {name!r} is a method of the suite; give yours another name")
+    factory = objective_factory(found)
+    check_objective(factory(), text)
+    return matching(name, name, text, factory, code=code)
