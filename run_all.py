@@ -9,8 +9,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -37,7 +37,7 @@ class Options:
     ipcs: tuple[int, ...]
     seeds: tuple[int, ...]
     protocol: Protocol
-    settings: Settings
+    hyper: Settings
     data_root: Path
     out: Path
     device: str
@@ -123,7 +123,7 @@ def parse(arguments: Sequence[str]) -> Options:
         ipcs=_numbers("--ipc", plain.ipc, low=1),
         seeds=_numbers("--seeds", plain.seeds, low=0) if plain.seeds is not None else SEEDS[plain.profile],
         protocol=protocol,
-        settings=settings,
+        hyper={owner: texts for owner, texts in settings.items() if owner not in sections()},
         data_root=Path(plain.data_root),
         out=Path(plain.out),
         device=plain.device,
@@ -158,7 +158,7 @@ def listing() -> str:
 def _loader(options: Options) -> Callable[[str, Protocol, int], Bundle]:
     sources = {source.name: source for source in options.sources}
 
-    @lru_cache(maxsize=None)
+    @cache
     def whole(name: str) -> Bundle:
         return sources[name].load(options.data_root)
 
@@ -182,7 +182,7 @@ def specs_of(options: Options, compute_precision: str) -> list[RunSpec]:
         ipcs=options.ipcs,
         seeds=options.seeds,
         protocol=options.protocol,
-        settings=options.settings,
+        hyper=options.hyper,
         precision="bf16" if compute_precision == "bf16" else "fp32",
     )
 
@@ -207,8 +207,9 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
     first = {spec.dataset: spec for spec in reversed(missing)}
     check_ipc(missing, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
     methods = {method.name: method for method in options.methods}
+    labels = {source.name: source.label for source in options.sources}
     with observer(progress, total=len(missing)) as shown:
-        records = Runner(folder, compute, methods, load, shown).run(missing)
+        records = Runner(folder, compute, methods, load, shown, labels).run(missing)
     failed = [record for record in records if record.status == "failed"]
     page = write_report(options.out, wanted={spec.hash for spec in specs})
     out.write(f"{len(records) - len(failed)} cells run, {len(present)} there before, {len(failed)} failed; report: {page}\n")

@@ -130,7 +130,7 @@ class Augmentation:
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Return `images` `[G, n, channels, H, W]`, each group changed by its operation; differentiable in `images`."""
         names = list(dict.fromkeys(draws.operations))
-        uniforms = draws.uniforms.to(images.device, non_blocking=True)
+        uniforms = draws.uniforms.to(images, non_blocking=True)
         if not names:
             return images
         if len(names) == 1:

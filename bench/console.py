@@ -33,9 +33,7 @@ class PlainObserver(AbstractContextManager["PlainObserver"]):
         self._stream, self._total, self._count, self._label = stream, total, 0, ""
         self._said = 0.0
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Leave nothing open."""
 
     def _say(self, text: str) -> None:
@@ -82,9 +80,7 @@ class RichObserver(AbstractContextManager["RichObserver"]):
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Leave the bars as they are."""
         self._bars.stop()
 

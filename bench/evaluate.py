@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.augment import Augmentation
-from bench.compute import Compute, Kernel
+from bench.compute import Compute
 from bench.errors import DistillationError
 from bench.matching import normalise
 from bench.networks import ConvNet, Parameters
@@ -91,9 +91,7 @@ class Trainer:
                 report(epoch, begin)
         return parameters
 
-    def step(
-        self, index: Tensor, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: torch.Generator
-    ) -> None:
+    def step(self, index: Tensor, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: torch.Generator) -> None:
         """Take one step of SGD on the images that `index` names, summing gradients over chunks that stay in cache."""
         device = self.images.device
         index = index.to(device, non_blocking=True)

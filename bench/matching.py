@@ -123,7 +123,7 @@ def match(task: Task, objective: Objective, *, watch: Callable[[int, Tensor, Ten
         # The loss is read, which waits for the device, only as often as a person looks.
         if time.monotonic() - reported > _REPORT_SECONDS:
             reported = time.monotonic()
-            task.report(Progress("distill", step + 1, settings.iterations, f"loss {check_finite(float(loss), step):.4g}"))
+            task.report(Progress("distill", step + 1, settings.iterations, f"loss {check_finite(float(losses[-1]), step):.4g}"))
 
     seconds, steps = stopwatch.read()
     values = [] if not losses else torch.stack(losses).tolist()

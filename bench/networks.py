@@ -1,8 +1,8 @@
 """ConvNet: the network of extractor and evaluation, as functions of a tuple of parameters.
 
-Three blocks of Conv 3x3 -> GroupNorm with one group a channel ("instance norm", affine) -> ReLU -> AvgPool 2, then a linear layer
-(Gidaris and Komodakis 2018, as in DC, DSA and DM). Parameters are passed in, so that a fresh network each step costs its random
-draws alone, one compiled graph serves all of them, and `torch.func` can train several at once.
+Three blocks of Conv 3x3 -> GroupNorm with one group a channel ("instance norm", affine) -> ReLU -> AvgPool 2, then a linear
+layer (Gidaris and Komodakis 2018, as in DC, DSA and DM). Parameters are passed in, so that a fresh network each step costs its
+random draws alone, and one compiled graph serves all of them.
 """
 
 from __future__ import annotations

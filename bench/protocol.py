@@ -47,7 +47,7 @@ class Data(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Network(Section):
-    """The ConvNet of extractor and evaluation: `width` channels, `depth` blocks (None: as deep as the image size allows, 3 at 32)."""
+    """The ConvNet of extractor and evaluation: `width` channels, `depth` blocks (None: by the images' size, 3 at 32)."""
 
     width: Annotated[int, Range(low=1, high=1024)] = 128
     depth: Annotated[int, Range(low=1, high=6)] | None = None
@@ -58,7 +58,7 @@ class Match(Section):
     """The matching loop: `iterations` steps of SGD on the images, `real_batch` real images a class each.
 
     `lr_images` None takes the method's own default for the profile. `extractor`: a `fresh` random network each step, or one
-    `fixed` one (an ablation). `start`: random real images of the class, or Gaussian `noise`. `augment`: a DSA strategy, or `none`.
+    `fixed` one (an ablation). `start`: random real images of the class, or Gaussian `noise`. `augment`: DSA operations, or `none`.
     """
 
     iterations: Annotated[int, Range(low=0)] = 20_000

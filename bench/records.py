@@ -26,14 +26,16 @@ WARM_UP = 5
 class RunRecord:
     """What one cell left: its resolved `spec`, and either results or an `error`.
 
-    `accuracies`: test accuracy of each evaluation network, percent. `seconds`: by stage (features, loss, update: distilling;
-    evaluation: training and testing all networks; total). `seconds_per_iteration`: median over distilling's iterations, the first
-    `WARM_UP` left out; None where there are none. `network`: the ConvNet used. `details`: what else a reader may want to know.
+    `labels`: what tables print for its method and dataset. `accuracies`: test accuracy of each evaluation network, percent.
+    `seconds`: by stage (features, loss, update: distilling; evaluation: training and testing all networks; total).
+    `seconds_per_iteration`: median over distilling's iterations, the first `WARM_UP` left out; None where there are none.
+    `network`: the ConvNet used. `details`: what else a reader may want to know.
     """
 
     hash: str
     status: Literal["ok", "failed"]
     spec: Mapping[str, Any]
+    labels: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     accuracies: tuple[float, ...] = ()
     loss: tuple[float, ...] = ()

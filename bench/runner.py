@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from bench.errors import UsageError
 from bench.options import parse_options
 from bench.protocol import Protocol as BenchProtocol
-from bench.records import RunRecord, code_version, library_versions, read_record, typical_iteration
-from bench.records import write_images, write_record
+from bench.records import RunRecord, code_version, library_versions, read_record, typical_iteration, write_images, write_record
 from bench.seeding import Streams
 from bench.types import Bundle, Method, Progress, RunSpec, Task
 
@@ -48,9 +47,7 @@ class Observer(Protocol):
         """Say that it has ended."""
 
 
-def resolve_hyper(
-    method: Method, texts: Mapping[str, str], protocol: BenchProtocol
-) -> tuple[dict[str, Any], BenchProtocol]:
+def resolve_hyper(method: Method, texts: Mapping[str, str], protocol: BenchProtocol) -> tuple[dict[str, Any], BenchProtocol]:
     """Return the method's hyper-parameters, and the protocol with the learning rate on images that holds for it.
 
     That rate is, first found: `--set method.lr_images`, `--set match.lr_images`, the method's default for the profile, 1.
@@ -71,28 +68,26 @@ def make_specs(
     ipcs: Iterable[int],
     seeds: Iterable[int],
     protocol: BenchProtocol,
-    settings: Mapping[str, Mapping[str, str]],
+    hyper: Mapping[str, Mapping[str, str]],
     precision: Literal["fp32", "bf16"],
 ) -> list[RunSpec]:
     """Return the grid, dataset by dataset, IPC by IPC; a method that takes the whole training set has one cell a seed.
 
-    `settings` are the texts of `--set method.name=value`, by method. Raise `UsageError` on a mistake.
+    `hyper` are the texts of `--set method.name=value`, by method. Raise `UsageError` on a mistake.
     """
     specs = []
     methods = list(methods)
-    resolved = {method.name: resolve_hyper(method, settings.get(method.name, {}), protocol) for method in methods}
+    resolved = {method.name: resolve_hyper(method, hyper.get(method.name, {}), protocol) for method in methods}
     for source in sources:
         for ipc in (*ipcs, None):
             for method in methods:
                 if method.whole != (ipc is None):
                     continue
-                hyper, own = resolved[method.name]
+                values, own = resolved[method.name]
                 own = replace(own, network=replace(own.network, depth=_depth(own, source.shape)))
                 for seed in seeds:
                     code = "+".join(filter(None, (method.code, source.code)))
-                    spec = RunSpec(
-                        source.name, ipc, method.name, seed, hyper, own, precision, method.sections, code
-                    )
+                    spec = RunSpec(source.name, ipc, method.name, seed, values, own, precision, method.sections, code)
                     specs.append(spec)
     return specs
 
@@ -126,13 +121,14 @@ def check_ipc(specs: Iterable[RunSpec], bundles: Mapping[str, Bundle]) -> None:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs cells one after the other and writes their records into `folder`."""
+    """Runs cells one after the other and writes their records into `folder`; `labels` are the datasets'."""
 
     folder: Path
     compute: Compute
     methods: Mapping[str, Method]
     load: Loader
     observer: Observer
+    labels: Mapping[str, str]
 
     def run(self, specs: Iterable[RunSpec]) -> list[RunRecord]:
         """Run the cells; a failed one is recorded with its error, and the rest goes on."""
@@ -152,6 +148,7 @@ class Runner:
         known: dict[str, Any] = {
             "hash": spec.hash,
             "spec": spec.to_json(),
+            "labels": {"method": self.methods[spec.method].label, "dataset": self.labels.get(spec.dataset, spec.dataset)},
             "hardware": hardware(self.compute.device) | {"threads": self.compute.threads},
             "versions": library_versions(),
             "code": code_version(),
@@ -173,9 +170,7 @@ class Runner:
         method, device = self.methods[spec.method], self.compute.device
         bundle = self.load(spec.dataset, spec.protocol, spec.seed)
         settings = spec.protocol.network
-        network = ConvNet.fit(
-            bundle.shape, classes=len(bundle.classes), width=settings.width, depth=settings.depth
-        )
+        network = ConvNet.fit(bundle.shape, classes=len(bundle.classes), width=settings.width, depth=settings.depth)
         streams = Streams(spec.seed, spec.dataset, spec.ipc)
         task = Task(bundle, spec, network, streams, self.compute, self.observer.progress)
         reset_peak_memory(device)

@@ -115,7 +115,7 @@ class Task:
 class Method:
     """One entry of the registry.
 
-    `name` is its key; `label` what tables and plots print; `source` paper and equation; `objective` a factory from typed keyword
+    `name` is its key; `label` what tables and plots print; `source` paper and equation; `objective` a factory from keyword
     hyper-parameters to an `Objective`, None where the method is no loss on features; `distill` what the runner calls;
     `sections` the protocol's sections that its result depends on; `lr_images` its learning rate on images, profile by profile,
     where 1 does not converge within that profile's budget; `code` a hash of a user's own file.

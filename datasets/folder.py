@@ -46,7 +46,8 @@ def _split(folder: Path, classes: tuple[str, ...], mode: str, size: int | None) 
 
     from bench.types import Split
 
-    images, labels = [], []
+    images: list[np.ndarray] = []
+    labels: list[int] = []
     for file, label in _files(folder, classes):
         try:
             with Image.open(file) as opened:
@@ -55,7 +56,7 @@ def _split(folder: Path, classes: tuple[str, ...], mode: str, size: int | None) 
             raise UsageError(f"dataset folder: {file} cannot be read as an image ({error})") from None
         if size is not None:
             image = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
-        if images and image.size != images[0].shape[1::-1] or image.width != image.height:
+        if (images and image.size != images[0].shape[1::-1]) or image.width != image.height:
             raise UsageError(
                 f"dataset folder: {file} is {image.width}x{image.height}; images must be square and of one size, "
                 f"or give one by --set data.size=32"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.errors import UsageError, unknown
+from bench.protocol import sections
 from bench.types import Method, Objective, SyntheticSet, Task
 from methods.dm import MeanMatching
 from methods.emd import ExactTransport
@@ -39,10 +40,10 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("random", "Random", f"{PAPER}, Table 2", None, random_images, sections=("eval",)),
-        matching("dm", "DM", DM, MeanMatching),
-        matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=10.0),
-        matching("sinkhorn", "Sinkhorn", "Cuturi 2013; Feydy et al. 2019, eq. 3", Sinkhorn, quick=10.0, cpu=10.0),
-        matching("emd", "EMD", "Bonneel et al. 2011 (network simplex)", ExactTransport, quick=10.0, cpu=10.0),
+        matching("dm", "DM", DM, MeanMatching, cpu=10.0),
+        matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=30.0),
+        matching("sinkhorn", "Sinkhorn", "Cuturi 2013; Feydy et al. 2019, eq. 3", Sinkhorn, quick=10.0, cpu=30.0),
+        matching("emd", "EMD", "Bonneel et al. 2011 (network simplex)", ExactTransport, quick=10.0, cpu=30.0),
         Method("whole", "Whole", f"{PAPER}, Table 2", None, whole_set, sections=("whole",)),
     )
 }
@@ -59,8 +60,8 @@ def find_method(text: str) -> Method:
         return METHODS[text]
     found, code = load_callable(text)
     name = text.rpartition(":")[2]
-    if name in METHODS:
-        raise UsageError(f"--methods {text!r}: {name!r} is a method of the suite; give yours another name")
+    if name in (taken := {*METHODS, *sections()}):
+        raise UsageError(f"--methods {text!r}: the name {name!r} is taken; valid: any but {', '.join(sorted(taken))}")
     factory = objective_factory(found)
     check_objective(factory(), text)
     return matching(name, name, text, factory, code=code)

@@ -20,8 +20,8 @@ class ExactTransport:
     """W1 of the two samples, exact on these atoms: min_P sum_ij P_ij |x_i - y_j| over plans with marginals 1/n and 1/m.
 
     POT's network simplex (Bonneel et al. 2011) solves each class; the gradient goes through the costs at the optimal plan
-    (envelope theorem): dW1/dy_j = sum_i P_ij (y_j - x_i) / |y_j - x_i|, zero where the points coincide. Of two optimal plans one
-    is taken: there W1 has a kink, and this is a subgradient. `max_iterations` bounds the simplex.
+    (envelope theorem): dW1/dy_j = sum_i P_ij (y_j - x_i) / |y_j - x_i|, zero where the points coincide. Of two optimal plans
+    one is taken: there W1 has a kink, and this is a subgradient. `max_iterations` bounds the simplex.
     """
 
     max_iterations: Count = 1_000_000

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 class KantorovichRubinstein:
     """mean_i f(x_i) - mean_j f(y_j) for f = w2 · relu(W1 x + b1), trained to maximise it with all parameters in [-clip, clip].
 
-    A critic a class, from torch's default initialisation, afresh at each call, full batch, on detached features; the loss is then
-    the trained critics' difference, with gradient to `syn` alone. By the paper's Lemma 1 f is Lipschitz with
+    A critic a class, from torch's default initialisation, afresh at each call, full batch, on detached features; the loss is
+    then the trained critics' difference, with gradient to `syn` alone. By the paper's Lemma 1 f is Lipschitz with
     L <= clip² · hidden · sqrt(d), so the value is at most L · W1, not W1. The output's bias cancels and is left out.
 
     From the paper: `steps` (K2) = 100, `critic_lr` (eta2) = 1e-3. It is silent on the others, and these defaults are ours:
-    `hidden` = 128 (width), `clip` = 0.01 (truncation b), `critic_optimizer` = adam (its pseudocode's literal gradient step is sgd).
+    `hidden` = 128 (width), `clip` = 0.01 (truncation b), `critic_optimizer` = adam (the pseudocode's gradient step is sgd).
     """
 
     hidden: Count = 128

@@ -55,7 +55,8 @@ class Sinkhorn:
             backend="tensorized",
         )
         scale = unit[:, None, None]
-        return loss(real / scale, syn / scale) * unit.pow(self.p)
+        values: Tensor = loss(real / scale, syn / scale)  # [C], in units of the median distance to the p
+        return values * unit.pow(self.p)
 
 
 _TINY = 1e-12

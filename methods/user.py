@@ -8,10 +8,10 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bench.errors import UsageError, unknown
-from bench.types import Method, Objective
+from bench.types import Objective
 
 
 def load_callable(text: str) -> tuple[Callable[..., Any], str]:
@@ -26,7 +26,7 @@ def load_callable(text: str) -> tuple[Callable[..., Any], str]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  (whatever a user's file raises, it is reported in one line)
+    except Exception as error:
         raise UsageError(f"--methods {text!r}: the file raises {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
     if not callable(found):
@@ -38,7 +38,7 @@ def load_callable(text: str) -> tuple[Callable[..., Any], str]:
 def objective_factory(found: Callable[..., Any]) -> Callable[..., Objective]:
     """Return the factory of an objective: a class is one; of a function, keyword parameters with defaults are its options."""
     if inspect.isclass(found):
-        return found
+        return cast("Callable[..., Objective]", found)
 
     @functools.wraps(found)
     def factory(**hyper: Any) -> Objective:
@@ -56,7 +56,7 @@ def check_objective(objective: Objective, text: str) -> None:
     syn = torch.rand(2, 3, 8, generator=generator, requires_grad=True)
     try:
         loss = objective(real, syn, generator=generator)
-    except Exception as error:  # noqa: BLE001  (whatever a user's loss raises, it is reported in one line)
+    except Exception as error:
         raise UsageError(f"--methods {text!r}: the loss raises {type(error).__name__}: {error}") from error
     shape = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
     if shape != (2,) or not loss.requires_grad:

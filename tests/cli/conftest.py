@@ -1,0 +1,88 @@
+"""The command line, run as a user runs it: settings so small that a cell takes a fraction of a second."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_SETTINGS = ("eval.epochs=1", "match.real_batch=4", "network.width=8", "whole.epochs=1", "whole.batch=256")
+TINY = ("--iterations=2", "--eval-nets=1", *(f"--set={setting}" for setting in _SETTINGS))
+
+
+def _ctrl_c_works():
+    # A test run in a shell's background ignores SIGINT, and its children would too; a user's terminal does not.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Return the options that make every cell tiny."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Return a function that starts `python ARGUMENTS` in the repository root."""
+
+    def begin(*arguments, **environment):
+        kept = {name: value for name, value in os.environ.items() if name != "DATA_ROOT"}
+        return subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            cwd=ROOT,
+            env=kept | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            preexec_fn=_ctrl_c_works,
+        )
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def command(start):
+    """Return a function that runs `python ARGUMENTS` to its end: exit status, standard output, standard error."""
+
+    def call(*arguments, **environment):
+        with start(*arguments, **environment) as process:
+            try:
+                out, err = process.communicate(timeout=300)
+            except BaseException:
+                process.kill()
+                raise
+        return process.returncode, out, err
+
+    return call
+
+
+@pytest.fixture
+def main(capsys, monkeypatch):
+    """Return a function that runs the command line in this process, which saves the seconds of importing torch."""
+    import run_all
+
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    monkeypatch.chdir(ROOT)
+
+    def call(*arguments):
+        capsys.readouterr()
+        status = run_all.main([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def tree():
+    """Return a function that lists everything below a folder, hidden files too, with its time of writing and its bytes."""
+
+    def look(folder):
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    return look

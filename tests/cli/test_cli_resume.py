@@ -1,0 +1,273 @@
+"""What is there is not run again; what failed or was interrupted is."""
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def finished(command, tiny, tmp_path_factory):
+    """Run `random` and `dm` once; tests work on copies."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    status, _, stderr = command("run_all.py", *tiny, "--methods", "random,dm", "--ipc", "1", "--out", out)
+    assert status == 0, stderr
+    return out
+
+
+@pytest.fixture
+def again(finished, main, tiny, tmp_path, tree):
+    """Return a copy of that run, and a function that gives the same command again."""
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)  # with the times of its files
+
+    def call(*more):
+        status, stdout, stderr = main(*tiny, "--methods", "random,dm", "--ipc", "1", "--out", out, *more)
+        return status, stdout, stderr, tree(out / "records")
+
+    return SimpleNamespace(out=out, records=out / "records", before=tree(out / "records"), run=call)
+
+
+def of_method(folder, method):
+    """Return the record of a method: its file and its content."""
+    found = [(path, json.loads(path.read_text())) for path in folder.glob("*.json")]
+    ((path, record),) = [(path, record) for path, record in found if record["spec"]["method"] == method]
+    return path, record
+
+
+def changed(before, after):
+    """Return the stems of the files that were written again, or are new or gone."""
+    return {Path(name).stem for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+def results(folder):
+    """Return what a cell found, without times: those of another run differ."""
+    records = (json.loads(path.read_text()) for path in folder.glob("*.json"))
+    return {record["hash"]: (record["status"], record["accuracies"], record["loss"]) for record in records}
+
+
+def test_a_second_run_runs_nothing(again):
+    page = again.out / "report" / "index.html"
+    page.unlink()
+    status, _, stderr, after = again.run()
+    assert status == 0
+    assert after == again.before
+    assert "started" not in stderr
+    assert page.is_file()  # the report is made all the same
+
+
+@pytest.mark.parametrize("method", ["random", "dm"])
+def test_only_a_deleted_record_is_run_again(again, method):
+    path, _ = of_method(again.records, method)
+    found = results(again.records)
+    path.unlink()
+    status, _, _, after = again.run()
+    assert status == 0
+    assert changed(again.before, after) == {path.stem}
+    assert results(again.records) == found  # the same seed, machine and threads: the same numbers
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "half"])
+def test_a_damaged_record_is_run_again(again, content):
+    path, _ = of_method(again.records, "random")
+    text = path.read_text()
+    path.write_text(text[: len(text) // 2] if content == "half" else content)
+    status, _, _, after = again.run()
+    assert status == 0
+    assert changed(again.before, after) == {path.stem}
+    assert json.loads(path.read_text())["status"] == "ok"
+
+
+def test_force_runs_everything_again(again):
+    found = results(again.records)
+    status, _, _, after = again.run("--force")
+    assert status == 0
+    assert {name for name in after if after[name][0] == again.before[name][0]} == set()
+    assert results(again.records) == found
+
+
+def test_more_seeds_run_only_the_new_cells(again):
+    status, _, _, after = again.run("--seeds", "0,1")
+    assert status == 0
+    assert {name: after[name] for name in again.before} == again.before
+    assert len(results(again.records)) == 4
+
+
+def test_another_hyper_parameter_is_another_record_beside_the_first(again):
+    status, _, _, after = again.run("--set", "dm.lr_images=3")
+    assert status == 0
+    assert {name: after[name] for name in again.before} == again.before
+    assert len(results(again.records)) == 3
+
+
+def test_records_of_two_folders_are_merged_by_copying(again, main, tiny, tmp_path):
+    other = tmp_path / "other"
+    assert main(*tiny, "--methods", "random,dm", "--ipc", "1", "--seeds", "1", "--out", other)[0] == 0
+    for path in (other / "records").iterdir():
+        shutil.copy2(path, again.records)
+    _, _, _, after = again.run("--seeds", "0,1")
+    assert changed(again.before, after) == {path.stem for path in (other / "records").iterdir()}
+    lines = (again.out / "report" / "accuracy.csv").read_text().splitlines()
+    assert len(lines) == 1 + 4
+
+
+# ---- cells that fail ----
+
+
+FAILING = """
+from pathlib import Path
+
+def picky(real, syn, *, generator):
+    # The trial at the start has eight features; the network of the cell has more.
+    if real.shape[-1] > 8 and Path({flag!r}).exists():
+        raise RuntimeError("these features are too wide for me")
+    return (real.mean(1) - syn.mean(1)).square().sum(1)
+"""
+
+
+@pytest.fixture
+def picky(tmp_path):
+    """Return a loss that fails in its cell as long as a flag is there."""
+    flag = tmp_path / "flag"
+    flag.touch()
+    file = tmp_path / "picky.py"
+    file.write_text(FAILING.format(flag=str(flag)))
+    return SimpleNamespace(method=f"{file}:picky", flag=flag)
+
+
+def test_a_failed_cell_is_recorded_the_others_go_on_and_it_is_tried_again(main, tiny, tmp_path, tree, picky):
+    out = tmp_path / "out"
+    arguments = [*tiny, "--methods", f"random,{picky.method},dm", "--ipc", "1", "--out", out]
+    status, stdout, stderr = main(*arguments)
+    assert status == 1
+    assert "Traceback" not in stderr
+    assert "these features are too wide for me" in stdout + stderr
+    path, record = of_method(out / "records", "picky")
+    assert record["status"] == "failed"
+    assert "RuntimeError" in record["error"]
+    assert "these features are too wide for me" in record["error"]
+    assert record["accuracies"] == []
+    for method in ("random", "dm"):  # dm comes after it
+        assert of_method(out / "records", method)[1]["status"] == "ok"
+    assert {row.split(",")[2] for row in (out / "report" / "accuracy.csv").read_text().splitlines()[1:]} == {"random", "dm"}
+
+    before = tree(out / "records")
+    assert main(*arguments)[0] == 1  # it fails again, and is the only one that was tried
+    again = tree(out / "records")
+    assert changed(before, again) == {path.stem}
+
+    picky.flag.unlink()
+    status, _, stderr = main(*arguments)
+    assert status == 0, stderr
+    assert of_method(out / "records", "picky")[1]["status"] == "ok"
+    assert changed(again, tree(out / "records")) == {path.stem}
+
+
+def test_where_every_cell_fails_the_status_is_1_too(main, tiny, tmp_path, picky):
+    out = tmp_path / "out"
+    status, stdout, stderr = main(*tiny, "--methods", picky.method, "--ipc", "1", "--out", out)
+    assert of_method(out / "records", "picky")[1]["status"] == "failed"
+    assert "these features are too wide for me" in stdout + stderr
+    assert status == 1
+
+
+def test_a_loss_that_is_no_number_fails_its_cell(main, tiny, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "def nothing(real, syn, *, generator):\n"
+        "    loss = (real.mean(1) - syn.mean(1)).square().sum(1)\n"
+        "    return loss * float('nan') if real.shape[-1] > 8 else loss\n"
+    )
+    out = tmp_path / "out"
+    status, _, _ = main(*tiny, "--methods", f"random,{file}:nothing", "--ipc", "1", "--out", out)
+    assert status == 1
+    _, record = of_method(out / "records", "nothing")
+    assert record["status"] == "failed"
+    assert "nan" in record["error"]
+
+
+# ---- interruptions ----
+
+
+WAITING = """
+import time
+from pathlib import Path
+
+def slow(real, syn, *, generator):
+    if real.shape[-1] > 8:
+        Path({started!r}).touch()
+        while Path({wait!r}).exists():
+            time.sleep(0.02)
+    return (real.mean(1) - syn.mean(1)).square().sum(1)
+"""
+
+
+def test_an_interrupted_run_exits_with_130_and_the_same_command_goes_on(start, command, tiny, tmp_path, tree):
+    started, wait, out = tmp_path / "started", tmp_path / "wait", tmp_path / "out"
+    wait.touch()
+    file = tmp_path / "waiting.py"
+    file.write_text(WAITING.format(started=str(started), wait=str(wait)))
+    arguments = ["run_all.py", *tiny, "--methods", f"random,{file}:slow,dm", "--ipc", "1", "--out", out]
+    with start(*arguments) as process:
+        try:
+            end = time.monotonic() + 120
+            while not started.exists() and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.02)
+            assert started.exists(), process.communicate()
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert "interrupted" in stderr
+    before = tree(out)
+    path, record = of_method(out / "records", "random")  # the only one
+    assert record["status"] == "ok"
+    assert {name for name in before if name.startswith("records")} == {
+        f"records/{path.stem}{s}" for s in (".json", ".safetensors")
+    }
+
+    wait.unlink()
+    status, _, stderr = command(*arguments)
+    assert status == 0, stderr
+    after = tree(out)
+    kept = {name: entry for name, entry in before.items() if name.startswith("records")}
+    assert {name: after[name] for name in kept} == kept
+    assert {json.loads(path.read_text())["spec"]["method"] for path in (out / "records").glob("*.json")} == {
+        "random",
+        "slow",
+        "dm",
+    }
+    assert not [name for name in after if Path(name).name.startswith(".") or "tmp" in name]
+
+
+def test_an_interruption_while_images_are_written_leaves_nothing(main, tiny, tmp_path, tree, monkeypatch):
+    def half(tensors, name, **options):
+        Path(name).write_bytes(b"half of the")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("safetensors.torch.save_file", half)
+    status, _, stderr = main(*tiny, "--methods", "random", "--ipc", "1", "--out", tmp_path / "out")
+    assert status == 130
+    assert stderr.splitlines()[-1].startswith("run_all.py: interrupted")
+    assert tree(tmp_path / "out") == {}
+
+
+def test_an_interruption_while_a_record_is_written_leaves_no_record(main, tiny, tmp_path, tree, monkeypatch):
+    replace = Path.replace
+
+    def stop(self, target):
+        if Path(target).suffix == ".json":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    status, _, _ = main(*tiny, "--methods", "random", "--ipc", "1", "--out", tmp_path / "out")
+    assert status == 130
+    # The images may be there, and are whole; without their record they are made again.
+    assert [name for name in tree(tmp_path / "out") if not name.endswith(".safetensors")] == []
