@@ -40,7 +40,7 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("random", "Random", f"{PAPER}, Table 2", None, random_images, sections=("eval",)),
-        matching("dm", "DM", DM, MeanMatching, cpu=10.0),
+        matching("dm", "DM", DM, MeanMatching, quick=3.0, cpu=3.0),
         matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=30.0),
         matching("sinkhorn", "Sinkhorn", "Cuturi 2013; Feydy et al. 2019, eq. 3", Sinkhorn, quick=10.0, cpu=30.0),
         matching("emd", "EMD", "Bonneel et al. 2011 (network simplex)", ExactTransport, quick=10.0, cpu=30.0),

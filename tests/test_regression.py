@@ -1,0 +1,69 @@
+"""Accuracy on digits must not fall below the committed baselines.
+
+Baselines: `results/reference/digits`, made by `python run_all.py` with `ARGUMENTS` and the seeds 0 to 4. One new seed must lie within
+the prediction interval of the five: mean ± t · s · sqrt(1 + 1/5), s the deviation between seeds, t the two-sided 99.9 % quantile
+of Student's t with 4 degrees of freedom. Nothing in it is tuned by hand.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+from scipy.stats import t
+
+import run_all
+from bench.records import read_records
+from methods import METHODS
+
+ROOT = Path(__file__).resolve().parents[1]
+BASELINES = ROOT / "results" / "reference" / "digits" / "records"
+LOSSES = [name for name, method in METHODS.items() if method.objective is not None]
+ARGUMENTS = ["--datasets", "digits", "--ipc", "1", "--iterations", "30", "--set", "eval.epochs=60"]
+CONFIDENCE = 0.999
+
+
+def baseline(method: str) -> list[float]:
+    """Return the mean accuracy of each committed seed."""
+    records = [record for record in read_records(BASELINES) if record.spec["method"] == method]
+    return [mean(record.accuracies) for record in records]
+
+
+def interval(means: list[float]) -> tuple[float, float]:
+    count = len(means)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * stdev(means) * math.sqrt(1 + 1 / count)
+    return mean(means) - reach, mean(means) + reach
+
+
+def accuracy(methods: str, out: Path) -> float:
+    assert run_all.main(["--methods", methods, "--seeds", "0", "--out", str(out), *ARGUMENTS]) == 0
+    (record,) = read_records(out / "records")
+    return mean(record.accuracies)
+
+
+@pytest.mark.parametrize("method", LOSSES)
+def test_accuracy_is_within_the_spread_of_the_baselines(method, tmp_path):
+    low, high = interval(baseline(method))
+    assert low <= accuracy(method, tmp_path) <= high
+
+
+def test_every_loss_has_five_baselines_of_the_same_settings(tmp_path, capsys):
+    for method in LOSSES:
+        assert len(baseline(method)) == 5, f"make the baselines of {method}: see the head of this file"
+    run_all.main(["--methods", ",".join(LOSSES), "--seeds", "0,1,2,3,4", "--out", str(tmp_path), "--dry-run", *ARGUMENTS])
+    planned = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert planned == {path.stem for path in BASELINES.glob("*.json")}
+
+
+def test_a_loss_with_its_sign_flipped_fails(tmp_path):
+    """The test above can fail: maximising the distance of means lands far below every interval."""
+    flipped = tmp_path / "flipped.py"
+    flipped.write_text(
+        "from methods.dm import MeanMatching\n\n"
+        "def flipped(real, syn, *, generator):\n"
+        "    return -MeanMatching()(real, syn, generator=generator)\n"
+    )
+    lowest = min(interval(baseline(method))[0] for method in LOSSES)
+    assert accuracy(f"{flipped}:flipped", tmp_path / "out") < lowest
