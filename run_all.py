@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from bench.errors import UsageError, unknown
+from bench.options import parse_options
 from bench.protocol import PROFILES, SEEDS, Protocol, resolve, sections
 from bench.types import Bundle, Method, RunSpec
 from datasets import DATASETS, find_source, held_out
@@ -87,6 +88,22 @@ def _numbers(option: str, text: str, *, low: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _number(option: str, text: str, *, low: int) -> int:
+    if not text.isdecimal() or int(text) < low:
+        raise UsageError(f"{option} {text!r} is not valid; valid: a whole number of at least {low}")
+    return int(text)
+
+
+def _methods(text: str) -> tuple[Method, ...]:
+    found: dict[str, tuple[str, Method]] = {}
+    for part in text.split(","):
+        method = find_method(part)
+        if method.name in found and found[method.name][0] != part:
+            raise UsageError(f"--methods {part!r}: {found[method.name][0]!r} has that name too; valid: a name of its own")
+        found[method.name] = part, method
+    return tuple(method for _, method in found.values())
+
+
 def _settings(texts: Sequence[str], methods: Sequence[Method]) -> Settings:
     owners = {*METHODS, *sections(), *(method.name for method in methods)}
     found: Settings = {}
@@ -98,6 +115,9 @@ def _settings(texts: Sequence[str], methods: Sequence[Method]) -> Settings:
         if owner not in owners:
             raise unknown("owner in --set", owner, owners)
         found.setdefault(owner, {})[field] = value
+    for method in (*METHODS.values(), *methods):  # a misspelt option of a method that is not in the grid is a mistake too
+        if method.name in found and method.name not in sections():
+            parse_options(method.options(), found[method.name], owner=method.name)
     return found
 
 
@@ -109,12 +129,16 @@ def parse(arguments: Sequence[str]) -> Options:
         raise unknown("option", rest[0], [name for action in parser._actions for name in action.option_strings])
     texts = list(plain.set)
     if plain.iterations is not None:
-        texts.append(f"match.iterations={plain.iterations}")
+        texts.append(f"match.iterations={_number('--iterations', plain.iterations, low=0)}")
     if plain.eval_nets is not None:
-        texts += [f"eval.nets={plain.eval_nets}", f"whole.nets={plain.eval_nets}"]
-    methods = tuple({method.name: method for method in map(find_method, plain.methods.split(","))}.values())
+        nets = _number("--eval-nets", plain.eval_nets, low=1)
+        texts += [f"eval.nets={nets}", f"whole.nets={nets}"]
+    methods = _methods(plain.methods)
     settings = _settings(texts, methods)
     protocol = resolve(plain.profile, {name: settings[name] for name in sections() if name in settings})
+    out = Path(plain.out)
+    if not next(place for place in (out, *out.absolute().parents) if place.exists()).is_dir():
+        raise UsageError(f"--out {plain.out!r} is, or lies below, a file; valid: a folder, there or not")
     if plain.precision not in ("auto", "fp32", "bf16"):
         raise unknown("--precision", plain.precision, ("auto", "fp32", "bf16"))
     return Options(
@@ -125,10 +149,10 @@ def parse(arguments: Sequence[str]) -> Options:
         protocol=protocol,
         hyper={owner: texts for owner, texts in settings.items() if owner not in sections()},
         data_root=Path(plain.data_root),
-        out=Path(plain.out),
+        out=out,
         device=plain.device,
         precision=plain.precision,
-        threads=_numbers("--threads", plain.threads, low=1)[0] if plain.threads is not None else None,
+        threads=_number("--threads", plain.threads, low=1) if plain.threads is not None else None,
         force=plain.force,
         report_only=plain.report_only,
         dry_run=plain.dry_run,
@@ -211,8 +235,9 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
     with observer(progress, total=len(missing)) as shown:
         records = Runner(folder, compute, methods, load, shown, labels).run(missing)
     failed = [record for record in records if record.status == "failed"]
-    page = write_report(options.out, wanted={spec.hash for spec in specs})
-    out.write(f"{len(records) - len(failed)} cells run, {len(present)} there before, {len(failed)} failed; report: {page}\n")
+    good = len(records) - len(failed)
+    page = write_report(options.out, wanted={spec.hash for spec in specs}) if good or present else "none, for want of results"
+    out.write(f"{good} cells run, {len(present)} there before, {len(failed)} failed; report: {page}\n")
     for record in failed:
         out.write(f"failed: {record.spec['dataset']} {record.spec['method']}: {record.error}\n")
     return 1 if failed else 0

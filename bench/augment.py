@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.errors import unknown
+from bench.protocol import operations_of
 
 UNIFORMS = 3
 """Uniform numbers drawn for a group, whatever its operation."""
@@ -111,11 +111,7 @@ class Augmentation:
     @classmethod
     def parse(cls, strategy: str, *, flip: bool) -> Augmentation:
         """Return the strategy that `color_crop_...` or `none` names; `flip` False leaves that operation out."""
-        names = [] if strategy == "none" else strategy.split("_")
-        for name in names:
-            if name not in OPERATIONS:
-                raise unknown("augmentation", name, [*OPERATIONS, "none"])
-        return cls(tuple(name for name in names if flip or name != "flip"))
+        return cls(tuple(name for name in operations_of(strategy) if flip or name != "flip"))
 
     def draw(self, generator: torch.Generator, groups: int, *, shared: bool) -> Draws:
         """Draw for `groups` groups; `shared` gives all of them one operation, each with its own parameters."""

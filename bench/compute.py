@@ -7,6 +7,7 @@ cache. Compilation fuses norm, ReLU and pooling; it costs seconds, so a kernel i
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import shutil
@@ -94,6 +95,7 @@ def _features(network: ConvNet) -> Callable[..., Tensor]:
 def _kernel(kind: Literal["features", "loss"], network: ConvNet, compile: bool) -> Kernel:
     """Return the kernel that all cells of a run share."""
     if compile:
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no CUDA
         # One code object serves every network and shape of a run; the default limit of 8 would stop at the third dataset.
         torch._dynamo.config.recompile_limit = 256
     make = _features if kind == "features" else _training_loss
@@ -116,6 +118,8 @@ class Compute:
         try:
             chosen = torch.device(device)
             torch.empty(0, device=chosen)
+            if chosen.type == "meta":
+                raise RuntimeError("it holds no numbers")
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"--device {device!r} cannot be used here ({reason}); valid: auto, cpu, cuda, cuda:N") from None

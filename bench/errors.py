@@ -9,6 +9,10 @@ from collections.abc import Iterable
 class UsageError(ValueError):
     """A user's mistake: one line that names the option, the value and what would be valid."""
 
+    def __init__(self, message: str) -> None:
+        """Take the message; line ends of what it quotes become spaces."""
+        super().__init__(" ".join(message.split()))
+
 
 class DistillationError(RuntimeError):
     """A cell that cannot be finished: a loss that is no number, a solver that did not converge."""

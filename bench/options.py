@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -117,14 +118,22 @@ def _option(name: str, annotation: Any, default: Any) -> Option | None:
 
 def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
     """Return the typed keyword options of a dataclass or a function, by name, in the order of its signature."""
-    hints = get_type_hints(inspect.unwrap(factory), include_extras=True)
     found = {}
     for name, parameter in inspect.signature(factory).parameters.items():
-        if parameter.default is not inspect.Parameter.empty and name in hints:
-            option = _option(name, hints[name], parameter.default)
+        if parameter.default is not inspect.Parameter.empty:
+            option = _option(name, _resolved(parameter.annotation, inspect.unwrap(factory)), parameter.default)
             if option is not None:
                 found[name] = option
     return found
+
+
+def _resolved(annotation: Any, owner: Callable[..., Any]) -> Any:
+    """Return what an annotation of `owner` means; one that only a type checker can resolve is no option's, and stays text."""
+    holder = types.SimpleNamespace(__annotations__={"option": annotation})
+    try:
+        return get_type_hints(holder, vars(sys.modules[owner.__module__]), include_extras=True)["option"]
+    except NameError:
+        return annotation
 
 
 def check_options(instance: object) -> None:

@@ -16,8 +16,21 @@ from typing import Annotated, Any, Literal, get_type_hints
 from bench.errors import unknown
 from bench.options import Count, Option, Positive, Range, check_options, options_of, parse_options
 
-DSA = "color_crop_cutout_flip_scale_rotate"
-"""The strategy of differentiable siamese augmentation (Zhao and Bilen 2021); `flip` is left out where it changes a label."""
+OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+"""The operations of differentiable siamese augmentation (Zhao and Bilen 2021)."""
+
+DSA = "_".join(OPERATIONS)
+"""The usual strategy: one of them all is drawn at a time; `flip` is left out where it changes a label."""
+
+
+def operations_of(strategy: str) -> tuple[str, ...]:
+    """Return the operations that `color_crop_...` or `none` names; raise `UsageError` on an unknown one."""
+    names = () if strategy == "none" else tuple(strategy.split("_"))
+    for name in names:
+        if name not in OPERATIONS:
+            raise unknown("augmentation", name, [*OPERATIONS, "none"])
+    return names
+
 
 Fraction = Annotated[float, Range(low=0, below=1)]
 NonNegative = Annotated[float, Range(low=0)]
@@ -30,6 +43,7 @@ class Section:
     def __post_init__(self) -> None:
         """Raise `UsageError` where a field has the wrong type or is out of range."""
         check_options(self)
+        operations_of(getattr(self, "augment", "none"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +72,7 @@ class Match(Section):
     """The matching loop: `iterations` steps of SGD on the images, `real_batch` real images a class each.
 
     `lr_images` None takes the method's own default for the profile. `extractor`: a `fresh` random network each step, or one
-    `fixed` one (an ablation). `start`: random real images of the class, or Gaussian `noise`. `augment`: DSA operations, or `none`.
+    `fixed` one (an ablation). `start`: `real` images of the class, or Gaussian `noise`. `augment`: DSA operations, or `none`.
     """
 
     iterations: Annotated[int, Range(low=0)] = 20_000
@@ -107,8 +121,8 @@ class Protocol:
 PROFILES: dict[str, Protocol] = {
     "quick": Protocol(
         profile="quick",
-        match=Match(iterations=100, real_batch=64),
-        eval=Training(nets=3, epochs=150),
+        match=Match(iterations=60, real_batch=64),
+        eval=Training(nets=3, epochs=100),
         whole=Training(nets=3, epochs=15, lr=0.1, batch=64, augment="none", schedule="onecycle"),
     ),
     "cpu": Protocol(

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
-from datasets.source import Layout, Source
+from datasets.source import Layout, Source, reading
 
 if TYPE_CHECKING:
     from bench.types import Split
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What torchvision's ImageFolder takes for an image."""
+
+_GREY = ("1", "L", "I", "I;16", "I;16B", "F")
 
 
 def _classes(path: Path) -> tuple[str, ...]:
@@ -49,11 +51,10 @@ def _split(folder: Path, classes: tuple[str, ...], mode: str, size: int | None) 
     images: list[np.ndarray] = []
     labels: list[int] = []
     for file, label in _files(folder, classes):
-        try:
-            with Image.open(file) as opened:
-                image = opened.convert(mode)
-        except OSError as error:
-            raise UsageError(f"dataset folder: {file} cannot be read as an image ({error})") from None
+        with reading(file), Image.open(file) as opened:
+            deep = opened.mode.startswith("I")  # 16 bits of grey, which PIL would clip and not scale
+            image = Image.fromarray((np.asarray(opened) // 257).astype(np.uint8)) if deep else opened
+            image = image.convert(mode)
         if size is not None:
             image = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
         if (images and image.size != images[0].shape[1::-1]) or image.width != image.height:
@@ -83,8 +84,12 @@ def folder_source(path: Path, *, size: int | None) -> Source:
     from PIL import Image
 
     classes = _classes(path)
-    with Image.open(_files(path / "train", classes)[0][0]) as first:
-        mode = "L" if first.mode in ("1", "L", "I", "I;16", "F") else "RGB"
+    mode = "L"
+    for file, _ in _files(path / "train", classes):
+        with reading(file), Image.open(file) as opened:
+            if opened.mode not in _GREY:
+                mode = "RGB"
+                break
     train = _split(path / "train", classes, mode, size)
     test = _split(path / "test", classes, mode, size)
     pixels = train.images.double() / 255

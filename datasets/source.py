@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
 
 Reader = Callable[[Path], "tuple[Split, Split] | None"]
 """Reads train and test split below a root, or returns None where the files are not there."""
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Turn whatever a damaged or foreign file makes a reader raise into a `UsageError` that names the file."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"{file} cannot be read: it is damaged or of another format ({type(error).__name__}: {error})"
+        ) from error
 
 
 @dataclass(frozen=True)

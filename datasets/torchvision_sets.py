@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from datasets.source import Layout, Reader, Source
+from datasets.source import Layout, Reader, Source, reading
 
 if TYPE_CHECKING:
     from bench.types import Split
@@ -24,6 +24,8 @@ def _split(images: Any, labels: Any) -> Split:
 
     from bench.types import Split
 
+    if len(images) != len(labels):
+        raise UsageError(f"a split has {len(images)} images and {len(labels)} labels; they must agree")
     return Split(
         torch.from_numpy(np.array(images, dtype=np.uint8)),
         torch.from_numpy(np.array(labels, dtype=np.int64)),
@@ -57,13 +59,13 @@ def _read_idx(file: Path) -> Any:
 
     import numpy as np
 
-    data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    dimensions = data[3] if len(data) > 3 else 0
-    start = 4 + 4 * dimensions
-    sizes = np.frombuffer(data[4:start], ">u4")
-    if data[:3] != b"\0\0\x08" or len(data) - start != np.prod(sizes, dtype=np.int64):
-        raise UsageError(f"{file} is no IDX file of bytes, or is cut short")
-    return np.frombuffer(data[start:], np.uint8).reshape(tuple(sizes))
+    with reading(file):
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        start = 4 + 4 * data[3]
+        if data[:3] != b"\0\0\x08":
+            raise ValueError("no IDX file of bytes")
+        sizes = np.frombuffer(data[4:start], ">u4")
+        return np.frombuffer(data[start:], np.uint8).reshape(tuple(sizes))
 
 
 def cifar(folder: str, train_files: tuple[str, ...], test_file: str, label_key: str) -> Reader:
@@ -77,9 +79,12 @@ def cifar(folder: str, train_files: tuple[str, ...], test_file: str, label_key: 
             return None
         splits = []
         for names in (train_files, (test_file,)):
-            batches = [pickle.loads((place / name).read_bytes(), encoding="latin1") for name in names]
-            images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
-            splits.append(_split(images, np.concatenate([batch[label_key] for batch in batches])))
+            parts = []
+            for name in names:
+                with reading(place / name):
+                    batch = pickle.loads((place / name).read_bytes(), encoding="latin1")
+                    parts.append((batch["data"].reshape(-1, 3, 32, 32), batch[label_key]))
+            splits.append(_split(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])))
         return splits[0], splits[1]
 
     return read
@@ -97,9 +102,10 @@ def svhn(folder: str) -> Reader:
             return None
         splits = []
         for file in files:
-            content = loadmat(str(file))
-            images = np.transpose(content["X"], (3, 2, 0, 1))  # from [32, 32, 3, N]
-            splits.append(_split(images, content["y"].reshape(-1) % 10))
+            with reading(file):
+                content = loadmat(str(file))
+                images = np.transpose(content["X"], (3, 2, 0, 1))  # from [32, 32, 3, N]
+                splits.append(_split(images, content["y"].reshape(-1) % 10))
         return splits[0], splits[1]
 
     return read
@@ -127,7 +133,8 @@ def _read_parquet(files: list[Path], mode: str) -> Split:
     import pyarrow.parquet as pq
     from PIL import Image
 
-    columns = pq.read_schema(files[0]).names
+    with reading(files[0]):
+        columns = pq.read_schema(files[0]).names
     image_column = next((name for name in IMAGE_COLUMNS if name in columns), None)
     label_column = next((name for name in LABEL_COLUMNS if name in columns), None)
     if image_column is None or label_column is None:
@@ -135,14 +142,18 @@ def _read_parquet(files: list[Path], mode: str) -> Split:
             f"{files[0]} has columns {', '.join(columns)}; valid: an image column {' or '.join(IMAGE_COLUMNS)} "
             f"and a label column {' or '.join(LABEL_COLUMNS)}"
         )
-    table = pd.concat([pd.read_parquet(file, columns=[image_column, label_column]) for file in files])
+    shards = []
+    for file in files:
+        with reading(file):
+            shards.append(pd.read_parquet(file, columns=[image_column, label_column]))
+    table = pd.concat(shards)
 
     def decode(cell: dict[str, bytes]) -> Any:
         with Image.open(io.BytesIO(cell["bytes"])) as image:
             pixels = np.asarray(image.convert(mode))
         return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
 
-    with ThreadPoolExecutor() as pool:
+    with reading(files[0].parent), ThreadPoolExecutor() as pool:
         images = np.stack(list(pool.map(decode, table[image_column], chunksize=256)))
     return _split(images, table[label_column].to_numpy())
 

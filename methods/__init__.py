@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.errors import UsageError, unknown
+from bench.options import options_of
 from bench.protocol import sections
 from bench.types import Method, Objective, SyntheticSet, Task
 from methods.dm import MeanMatching
@@ -63,5 +64,7 @@ def find_method(text: str) -> Method:
     if name in (taken := {*METHODS, *sections()}):
         raise UsageError(f"--methods {text!r}: the name {name!r} is taken; valid: any but {', '.join(sorted(taken))}")
     factory = objective_factory(found)
+    if "lr_images" in options_of(factory):
+        raise UsageError(f"--methods {text!r}: the parameter 'lr_images' is the suite's own; valid: any other name")
     check_objective(factory(), text)
     return matching(name, name, text, factory, code=code)

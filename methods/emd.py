@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import DistillationError
-from bench.options import Count
+from bench.options import Count, check_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,10 @@ class ExactTransport:
     """
 
     max_iterations: Count = 1_000_000
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` where a hyper-parameter is out of range."""
+        check_options(self)
 
     def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return W1 a class, `[C]`, of `real` `[C, n, d]` and `syn` `[C, m, d]`, in units of the features.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +21,9 @@ class Sinkhorn:
     no class's loss depends on another's. `scaling` is the ratio of successive temperatures of the annealing (its p-th root).
     `debias` subtracts the self-transport terms (Feydy et al. 2019, eq. 3); it is off, because without it W1 is approached from
     above at small blur, and m = 1 is exact. With `p=2` the value is half the squared W2.
+
+    The gradient holds the temperature fixed. One Sinkhorn step is taken at each temperature: the value's error is of second order
+    in 1 - scaling, the gradient's of first order, and large where the blur is small (at 0.999 it is under 1 %).
     """
 
     p: Literal[1, 2] = 1
@@ -33,6 +37,7 @@ class Sinkhorn:
 
     def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return the loss a class, `[C]`, of `real` `[C, n, d]` and `syn` `[C, m, d]`; in units of the features to the p."""
+        import torch
         from geomloss import SamplesLoss
 
         from methods.distance import euclidean
@@ -41,9 +46,12 @@ class Sinkhorn:
             return euclidean(x, y).pow(self.p) / self.p
 
         distances = euclidean(real, syn.detach()).flatten(1)  # [C, n·m]
-        unit = distances.median(1).values.clamp_min(_TINY)  # [C]
-        # The annealing starts at the diameter; geomloss raises on one of zero, and where it is below the blur.
-        diameter = max(float((distances.amax(1) / unit).max()), 2 * self.blur)
+        median = distances.median(1).values
+        unit = torch.where(median > 0, median, distances.mean(1)).clamp_min(_TINY)  # [C]
+        # The annealing starts at the diameter, one for the batch. Taken a whole number of steps above the blur, it gives every
+        # class the same last temperatures, whatever the other classes are.
+        spread = max(float((distances.amax(1) / unit).max()), 2 * self.blur)
+        diameter = self.blur * self.scaling ** -math.ceil(math.log(spread / self.blur) / -math.log(self.scaling))
         loss = SamplesLoss(
             "sinkhorn",
             p=self.p,
@@ -55,7 +63,8 @@ class Sinkhorn:
             backend="tensorized",
         )
         scale = unit[:, None, None]
-        values: Tensor = loss(real / scale, syn / scale)  # [C], in units of the median distance to the p
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # geomloss leaves gradients on behind it
+            values: Tensor = loss(real / scale, syn / scale)  # [C], in units of the median distance to the p
         return values * unit.pow(self.p)
 
 

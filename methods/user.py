@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -20,25 +21,35 @@ def load_callable(text: str) -> tuple[Callable[..., Any], str]:
     path = Path(place)
     if not path.is_file():
         raise UsageError(f"--methods {text!r}: there is no file {place!r}; valid: path/to/file.py:function")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    code = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    module_name = f"user_{path.stem}_{code}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"--methods {text!r}: {place!r} is no Python file")
+        raise UsageError(f"--methods {text!r}: {place!r} is no Python file; valid: path/to/file.py:function")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # where dataclasses and type hints look for a module's names
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UsageError(f"--methods {text!r}: the file raises {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
     if not callable(found):
-        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == path.stem]
+        own = [
+            key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", None) == module_name
+        ]
         raise unknown(f"function of {place}", name, own)
-    return found, hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return found, code
 
 
 def objective_factory(found: Callable[..., Any]) -> Callable[..., Objective]:
-    """Return the factory of an objective: a class is one; of a function, keyword parameters with defaults are its options."""
+    """Return the factory of an objective.
+
+    A class is one; of a function, keyword parameters with defaults are its options; any other callable has none.
+    """
     if inspect.isclass(found):
         return cast("Callable[..., Objective]", found)
+    if not inspect.isfunction(found):
+        return lambda: cast("Objective", found)
 
     @functools.wraps(found)
     def factory(**hyper: Any) -> Objective:

@@ -100,6 +100,10 @@ def _tex(text: str) -> str:
     return text
 
 
+def _tex_pm(mean: float, std: float) -> str:
+    return f"{mean:.1f}" if math.isnan(std) else rf"{mean:.1f}$_{{\pm {std:.1f}}}$"
+
+
 def table2_tex(records: Sequence[RunRecord]) -> str:
     """Return Table 2 for LaTeX (package booktabs): the published value below each measured one."""
     columns, rows, found = _grid(table2_cells(records))
@@ -112,9 +116,9 @@ def table2_tex(records: Sequence[RunRecord]) -> str:
         measured, known = [], []
         for column in columns:
             cell = found.get((dataset, ipc, column))
-            measured.append("" if cell is None else rf"{cell.measured.mean:.1f}$_{{\pm {cell.measured.std:.1f}}}$")
+            measured.append("" if cell is None else _tex_pm(cell.measured.mean, cell.measured.std))
             value = cell.published if cell else None
-            known.append("" if value is None else rf"\textit{{{value.value:.1f}$_{{\pm {value.plus_minus:.1f}}}$}}")
+            known.append("" if value is None else rf"\textit{{{_tex_pm(value.value, value.plus_minus)}}}")
         name = _tex(labels.dataset(dataset)) if dataset != previous else ""
         lines.append(f"{name} & {ipc} & " + " & ".join(measured) + r" \\")
         if any(known):
@@ -122,7 +126,7 @@ def table2_tex(records: Sequence[RunRecord]) -> str:
         previous = dataset
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines.append("% " + _tex("Upper line measured, lower line (italic) published by Li, Xue and Shi 2025."))
-    return "\n".join(lines).replace("nan", "--") + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def timing_markdown(records: Sequence[RunRecord]) -> str:

@@ -113,5 +113,3 @@ def test_a_real_batch_never_repeats_an_image_and_never_exceeds_the_class():
     index = draw_real(members, 12, torch.Generator().manual_seed(0))
     assert [sorted(row.tolist()) for row in index] == [list(range(12 * c, 12 * c + 12)) for c in range(3)]
     assert distill("dm", match={"real_batch": 500})[1][0][0].shape[1] == 12
-
-

@@ -33,7 +33,9 @@ def test_logits_and_gradients_are_those_of_modules(shape):
     torch.testing.assert_close(network.logits(images, parameters), reference(images))
     features = reference[:-1](images)
     torch.testing.assert_close(network.features(images, parameters), features)
-    slopes = [torch.autograd.grad(net.square().sum(), images)[0] for net in (network.logits(images, parameters), reference(images))]
+    slopes = [
+        torch.autograd.grad(net.square().sum(), images)[0] for net in (network.logits(images, parameters), reference(images))
+    ]
     torch.testing.assert_close(*slopes)
 
 

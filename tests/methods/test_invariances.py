@@ -185,9 +185,9 @@ def test_gradient_is_that_of_finite_differences(name):
     torch.testing.assert_close(slope, expected, rtol=1e-7, atol=1e-8)
 
 
-@every_objective
+@pytest.mark.parametrize(("name", "hyper"), [case for case in VARIANTS.values() if case[0] != "kr"])
 def test_a_small_step_against_the_gradient_lowers_the_loss(name, hyper):
-    # Whatever is held fixed: this is what the matching loop does with it.
+    # Whatever is held fixed: this is what the matching loop does with it. New critics, as `kr` then has, promise nothing.
     real, syn = clouds(classes=3, real=32, syn=4)
     value, slope = loss_and_gradient(name, real, syn, **hyper)
     step = 1e-3 / float(slope.norm())

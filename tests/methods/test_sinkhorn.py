@@ -93,15 +93,13 @@ def test_gradient_is_that_of_finite_differences_at_a_fixed_temperature(p, debias
     hyper = {"p": p, "debias": debias, "blur": 0.3}
     real, syn = clouds(classes=1, real=6, syn=3, dim=2)
     expected = central_differences(fixed_temperature_loss(real[0], syn[0], **hyper), syn[0], step=1e-5)
-    coarse, fine, finer = (
-        loss_and_gradient("sinkhorn", real, syn, scaling=1 - gap, **hyper)[1][0] for gap in (0.004, 0.002, 0.001)
-    )
-    # The error is of first order in the gap, so the one left is what the last halving changed; twice that allows for its own
-    # variation (the last step of the annealing is a fraction of one). Small, or this test would say nothing.
-    left = float((finer - fine).abs().max())
-    assert left <= float((fine - coarse).abs().max())
-    assert left < 5e-3 * float(expected.abs().max())
-    torch.testing.assert_close(finer, expected, rtol=0, atol=2 * left)
+    coarse, fine = (loss_and_gradient("sinkhorn", real, syn, scaling=scaling, **hyper)[1][0] for scaling in (0.99, 0.999))
+    # The error is of first order in 1 - scaling, its factor varying with the length of the annealing's last step. A tenth of
+    # the step leaves about a tenth of the error, and surely less than a half: then what is left is less than what the finer
+    # steps have changed. That must be small, or this test would say nothing.
+    changed = float((fine - coarse).abs().max())
+    assert changed < 0.02 * float(expected.abs().max())
+    torch.testing.assert_close(fine, expected, rtol=0, atol=changed)
 
 
 def relu_clouds():
@@ -153,11 +151,12 @@ def test_one_synthetic_point_is_exact_at_any_blur(p, blur):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_one_synthetic_point_is_exact_where_most_real_points_lie_on_it(dtype):
-    # The median distance is zero: the blur has no unit, yet with one plan only it does not matter.
+    # The median distance is zero: the blur has no unit, yet with one plan only it does not matter. The blur is large, since a
+    # small one costs digits: the plan is known to cost/temperature · 2^-24 in float32.
     real = torch.zeros(1, 4, 3, dtype=dtype)
     real[0, 3, 0] = 1.0
     for p in (1, 2):
-        value, slope = loss_and_gradient("sinkhorn", real, torch.zeros(1, 1, 3, dtype=dtype), p=p)
+        value, slope = loss_and_gradient("sinkhorn", real, torch.zeros(1, 1, 3, dtype=dtype), p=p, blur=1.0)
         torch.testing.assert_close(value, torch.tensor([1 / 4 / p], dtype=dtype), rtol=1e-5, atol=0)
         torch.testing.assert_close(slope, torch.tensor([[[-1 / 4, 0, 0]]], dtype=dtype), rtol=1e-5, atol=1e-6)
 

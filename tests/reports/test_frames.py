@@ -12,7 +12,9 @@ from reports.published import published
 from reports.tables import table2_cells, table2_markdown, table2_tex
 
 
-def record(method="dm", *, dataset="fashionmnist", ipc=1, seed=0, accuracies=(70.0, 71.0), iterations=10, hyper=None) -> RunRecord:
+def record(
+    method="dm", *, dataset="fashionmnist", ipc=1, seed=0, accuracies=(70.0, 71.0), iterations=10, hyper=None
+) -> RunRecord:
     protocol = {"profile": "cpu", "data": {"split": "test"}, "match": {"iterations": iterations}}
     spec = {"dataset": dataset, "ipc": ipc, "method": method, "seed": seed, "hyper": hyper or {}, "protocol": protocol}
     spec |= {"precision": "fp32", "numerics": 1}

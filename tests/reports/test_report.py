@@ -17,7 +17,11 @@ from reports import write_report
 
 def images_of(found, folder, *, channels: int) -> None:
     images = np.linspace(-2, 2, 10 * channels * 64, dtype=np.float32).reshape(10, channels, 8, 8)
-    about = {"classes": '["a","b","c","d","e","f","g","h","i","j"]', "mean": f"{[0.5] * channels}", "std": f"{[0.25] * channels}"}
+    about = {
+        "classes": '["a","b","c","d","e","f","g","h","i","j"]',
+        "mean": f"{[0.5] * channels}",
+        "std": f"{[0.25] * channels}",
+    }
     save_file({"images": images, "labels": np.arange(10)}, folder / found.images_name, metadata=about)
 
 
