@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -227,6 +228,12 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
             out.write(f"{spec.hash} {'there' if spec.hash in present else 'to run':<7} {spec.label}\n")
         return 0
 
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"--out {str(options.out)!r} cannot be written to ({error}); valid: a folder of yours") from None
     load = _loader(options)
     first = {spec.dataset: spec for spec in reversed(missing)}
     check_ipc(missing, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
@@ -261,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"run_all.py: error: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("run_all.py: interrupted; the same command goes on with the cells that are missing\n")
+        sys.stderr.write("run_all.py: interrupted; the same command, without --force, goes on with what is missing\n")
         return 130
 
 

@@ -123,6 +123,9 @@ class Compute:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"--device {device!r} cannot be used here ({reason}); valid: auto, cpu, cuda, cuda:N") from None
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
+            torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
         if threads is not None:
             torch.set_num_threads(threads)
         _keep_memory()

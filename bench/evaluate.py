@@ -55,7 +55,7 @@ def _sgd(parameters: Parameters, settings: Training) -> torch.optim.SGD:
         lr=settings.lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
-        nesterov=settings.schedule == "onecycle",
+        nesterov=settings.schedule == "onecycle" and settings.momentum > 0,
         fused=device in ("cpu", "cuda"),
     )
 

@@ -7,6 +7,7 @@ random draws alone, and one compiled graph serves all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class ConvNet:
         size = cls._first_map(channels, height)
         deepest = size.bit_length() - 1
         if depth is None:
-            depth = min(max(2, deepest - 2), deepest)
+            depth = min(max(2, round(math.log2(size)) - 2), deepest)
         if not 1 <= depth <= deepest:
             raise ValueError(f"depth {depth} does not fit images of {height}x{height}: at most {deepest}")
         return cls(channels, height, classes, width, depth)

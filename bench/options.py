@@ -103,7 +103,7 @@ def _option(name: str, annotation: Any, default: Any) -> Option | None:
         if origin is Annotated:
             annotation, *extra = get_args(annotation)
             bounds = next((item for item in extra if isinstance(item, Range)), bounds)
-        elif origin in (Union, types.UnionType) and type(None) in get_args(annotation):
+        elif origin in (Union, types.UnionType) and type(None) in get_args(annotation) and len(get_args(annotation)) == 2:
             optional = True
             (annotation,) = [part for part in get_args(annotation) if part is not type(None)]
         else:
@@ -132,7 +132,7 @@ def _resolved(annotation: Any, owner: Callable[..., Any]) -> Any:
     holder = types.SimpleNamespace(__annotations__={"option": annotation})
     try:
         return get_type_hints(holder, vars(sys.modules[owner.__module__]), include_extras=True)["option"]
-    except NameError:
+    except (NameError, AttributeError, SyntaxError, TypeError):
         return annotation
 
 

@@ -196,6 +196,7 @@ class Runner:
             "details": {
                 "train_images": len(bundle.train),
                 "test_images": len(bundle.test),
+                "smallest_class": int(bundle.train.labels.bincount().min()),  # a real batch is never larger
                 "kernels": {**syn.trace.kernels, "evaluation": outcome.kernel},
             },
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import resource
 import time
 from collections import defaultdict
@@ -64,6 +66,9 @@ def reset_peak_memory(device: torch.device) -> None:
     """Start a new measurement of peak memory; where the system cannot, the peak is the process's so far."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    gc.collect()
+    with suppress(OSError, AttributeError):  # what earlier cells freed is not this cell's
+        ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         _CLEAR.write_text("5")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,6 +83,13 @@ class Source:
                     f"Downloading failed: {problem or 'nothing usable came'}. "
                     f"Put the files in one of these places, or name another root by --data-root or DATA_ROOT"
                 )
+        for split in splits:
+            shape, labels = tuple(split.images.shape[1:]), (int(split.labels.min()), int(split.labels.max()))
+            if shape != self.shape or labels[0] < 0 or labels[1] >= len(self.classes):
+                raise UsageError(
+                    f"dataset {self.name!r} below {str(root)!r}: images of shape {shape}, labels {labels[0]} to {labels[1]}; "
+                    f"valid: {self.shape} with labels 0 to {len(self.classes) - 1}"
+                )
         return Bundle(self.name, *splits, self.classes, self.mean, self.std, self.flip)
 
     def _read(self, root: Path) -> tuple[Split, Split] | None:
@@ -106,6 +115,6 @@ class Source:
                     kind(str(root), split=split, download=True)
             else:
                 kind(str(root), download=True)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, http.client.HTTPException, tarfile.TarError) as error:
             return str(error).splitlines()[0] if str(error) else type(error).__name__
         return ""

@@ -66,5 +66,7 @@ def find_method(text: str) -> Method:
     factory = objective_factory(found)
     if "lr_images" in options_of(factory):
         raise UsageError(f"--methods {text!r}: the parameter 'lr_images' is the suite's own; valid: any other name")
-    check_objective(factory(), text)
+    for option in options_of(factory).values():
+        option.check(option.default, where=f"--methods {text!r}: the default of {option.name}")
+    check_objective(factory, text)
     return matching(name, name, text, factory, code=code)

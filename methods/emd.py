@@ -35,30 +35,29 @@ class ExactTransport:
 
         Raise `DistillationError` where a cost is no finite number or the simplex does not converge.
         """
+        import warnings
+
         import torch
 
         from methods.distance import euclidean
 
         cost = euclidean(real, syn)  # [C, n, m]
         values = cost.detach().to("cpu", torch.float64).numpy()
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # the solver releases the interpreter's lock
-            plans = list(pool.map(self._plan, values))
+        with warnings.catch_warnings(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            warnings.simplefilter("ignore")  # what POT warns of is read from its log
+            plans = list(pool.map(self._plan, values))  # in parallel: the solver releases the interpreter's lock
         plan = torch.stack([torch.from_numpy(one) for one in plans]).to(cost)  # [C, n, m]
         return (plan * cost).sum((1, 2))
 
     def _plan(self, cost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return an optimal plan `[n, m]` for `cost` `[n, m]`, float64."""
-        import warnings
-
         import numpy as np
         import ot
 
         if not np.isfinite(cost).all():
             raise DistillationError("emd: a distance between features is no finite number")
         n, m = cost.shape
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what POT warns of is read from its log below
-            plan, log = ot.emd(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=self.max_iterations, log=True)
+        plan, log = ot.emd(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=self.max_iterations, log=True)
         if log["warning"] is not None:
             raise DistillationError(f"emd: the network simplex did not converge: {log['warning']}")
         return np.asarray(plan)

@@ -22,8 +22,8 @@ class Sinkhorn:
     `debias` subtracts the self-transport terms (Feydy et al. 2019, eq. 3); it is off, because without it W1 is approached from
     above at small blur, and m = 1 is exact. With `p=2` the value is half the squared W2.
 
-    The gradient holds the temperature fixed. One Sinkhorn step is taken at each temperature: the value's error is of second order
-    in 1 - scaling, the gradient's of first order, and large where the blur is small (at 0.999 it is under 1 %).
+    The gradient holds the temperature fixed. One Sinkhorn step is taken at each temperature: the value's error is of second
+    order in 1 - scaling, the gradient's of first order, and large where the blur is small (at 0.999 it is under 1 %).
     """
 
     p: Literal[1, 2] = 1

@@ -58,15 +58,18 @@ def objective_factory(found: Callable[..., Any]) -> Callable[..., Objective]:
     return factory
 
 
-def check_objective(objective: Objective, text: str) -> None:
-    """Try `objective` on small features; raise `UsageError` where it raises, or returns no differentiable loss a class."""
+def check_objective(factory: Callable[..., Objective], text: str) -> None:
+    """Try the objective, with its defaults, on small features.
+
+    Raise `UsageError` where it raises, or returns no differentiable loss a class.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(0)
     real = torch.rand(2, 5, 8, generator=generator)
     syn = torch.rand(2, 3, 8, generator=generator, requires_grad=True)
     try:
-        loss = objective(real, syn, generator=generator)
+        loss = factory()(real, syn, generator=generator)
     except Exception as error:
         raise UsageError(f"--methods {text!r}: the loss raises {type(error).__name__}: {error}") from error
     shape = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__

@@ -13,8 +13,6 @@ from bench.records import RunRecord, read_records
 if TYPE_CHECKING:
     import numpy as np
 
-_GENERATED = ("*.md", "*.csv", "*.tex", "*.png", "index.html")
-
 
 def write_report(out: Path, *, wanted: Collection[str] | None = None) -> Path:
     """Write `<out>/report/` from the records in `<out>/records/`, those with a hash in `wanted` or all; return the page.
@@ -34,9 +32,8 @@ def write_report(out: Path, *, wanted: Collection[str] | None = None) -> Path:
 
     report = out / "report"
     report.mkdir(parents=True, exist_ok=True)
-    for pattern in _GENERATED:  # what an earlier report of other records left
-        for old in report.glob(pattern):
-            old.unlink()
+    for old in report.glob("synthetic_*.png"):  # what an earlier report of other records left
+        old.unlink()
     (report / "table2.md").write_text(table2_markdown(records), encoding="utf-8")
     (report / "table2.tex").write_text(table2_tex(records), encoding="utf-8")
     write_csv(table2_frame(records), report / "table2.csv")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
+from bench.protocol import PROFILES
 from bench.records import RunRecord
 
 METHOD_ORDER = ("random", "herding", "kcenter", "kmeans", "dc", "dsa", "cafe", "dm", "kr", "sinkhorn", "emd")
@@ -135,23 +136,27 @@ def _ordered(frame: pd.DataFrame, last: list[str], *, ipc: str = "ipc") -> pd.Da
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean accuracy and its spread, in percent: over all networks, between networks of a seed, between seeds."""
+    """Mean accuracy and its spread, in percent: between the networks of a seed, and between the means of the seeds."""
 
     mean: float
-    std: float
     std_networks: float
     std_seeds: float
     seeds: int
     networks: int
 
+    @property
+    def spread(self) -> float:
+        """What stands after ±: the deviation between seeds' means, or of one seed between its networks, if any."""
+        return self.std_seeds if self.seeds > 1 else self.std_networks
+
 
 def statistics(frame: pd.DataFrame) -> Statistics:
     """Return the statistics of the networks of one cell over its seeds; deviations have n - 1 in the denominator."""
     groups = frame.groupby("seed")["accuracy"]
-    within = float((groups.var() * (groups.size() - 1)).sum() / max(1, len(frame) - len(groups))) ** 0.5
+    freedom = len(frame) - len(groups)
+    within = float((groups.var() * (groups.size() - 1)).sum() / freedom) ** 0.5 if freedom else float("nan")
     return Statistics(
         mean=float(frame["accuracy"].mean()),
-        std=float(frame["accuracy"].std()),
         std_networks=within,
         std_seeds=float(groups.mean().std()),
         seeds=len(groups),
@@ -170,11 +175,24 @@ def caption(records: Sequence[RunRecord]) -> str:
     machine = words(_machine(record.hardware) for record in records)
     split = words(record.spec["protocol"]["data"]["split"] for record in records)
     return (
-        f"Profile {words(record.spec['protocol']['profile'] for record in records)}; seeds {seeds}; "
+        f"Profile {words(_profile(record.spec) for record in records)}; seeds {seeds}; "
         f"{networks} evaluation networks a seed; accuracy in percent on the {split} split; hardware: {machine}; "
         f"precision {words(record.spec['precision'] for record in records)}. "
-        f"± is the sample standard deviation over all evaluation networks of all seeds."
+        f"± is the sample standard deviation between the seeds' mean accuracies; with one seed, between its networks."
     )
+
+
+def _profile(spec: Mapping[str, Any]) -> str:
+    """Return the profile's name, and what was set otherwise than it says; depth and learning rate follow from the cell."""
+    name = spec["protocol"]["profile"]
+    if name not in PROFILES:
+        return str(name)
+    usual, changed = asdict(PROFILES[name]), []
+    for section, fields in spec["protocol"].items():
+        for field, value in fields.items() if isinstance(fields, Mapping) else ():
+            if f"{section}.{field}" not in ("network.depth", "match.lr_images") and usual[section].get(field) != value:
+                changed.append(f"{section}.{field}={value}")
+    return f"{name} with {' '.join(changed)}" if changed else str(name)
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def plot_accuracy(records: Sequence[RunRecord], path: Path) -> None:
-    """Draw accuracy by IPC and method: bars are means, whiskers deviations, dots networks, black dashes published values."""
+    """Draw accuracy by IPC and method: bars are means, whiskers the range, dots networks, black dashes published values."""
     frame, labels = network_rows(records), Labels.of(records)
     palette = _palette(list(frame["method"]), labels)
     frame["label"] = frame["method"].map(labels.column)
@@ -58,7 +58,7 @@ def plot_accuracy(records: Sequence[RunRecord], path: Path) -> None:
         part = frame[frame["dataset"] == dataset]
         ipcs, shown = sorted(part["ipc"].unique()), [name for name in palette if name in set(part["label"])]
         how = {"data": part, "x": "ipc", "y": "accuracy", "hue": "label", "hue_order": shown, "order": ipcs, "ax": axes}
-        sns.barplot(**how, palette=palette, errorbar="sd", alpha=0.75, legend=axes is panels[0])
+        sns.barplot(**how, palette=palette, errorbar=("pi", 100), alpha=0.75, legend=axes is panels[0])
         sns.stripplot(**how, dodge=True, palette=["black"] * len(shown), size=2.5, legend=False)
         width = 0.8 / len(shown)
         for cell in cells:

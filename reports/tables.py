@@ -68,7 +68,7 @@ def table2_markdown(records: Sequence[RunRecord]) -> str:
         texts = []
         for column in columns:
             cell = found.get((dataset, ipc, column))
-            text = "" if cell is None else _pm(cell.measured.mean, cell.measured.std)
+            text = "" if cell is None else _pm(cell.measured.mean, cell.measured.spread)
             if cell is not None and cell.published is not None:
                 star = "*" if cell.published.note.startswith("misprint") else ""
                 text += f" ({_pm(cell.published.value, cell.published.plus_minus)}{star})"
@@ -83,8 +83,13 @@ def table2_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
     for cell in table2_cells(records):
         known = cell.published
         row = {"dataset": cell.dataset, "ipc": cell.ipc, "method": cell.method}
-        row |= {"mean": cell.measured.mean, "std": cell.measured.std, "std_networks": cell.measured.std_networks}
-        row |= {"std_seeds": cell.measured.std_seeds, "seeds": cell.measured.seeds, "networks": cell.measured.networks}
+        row |= {"mean": cell.measured.mean, "plus_minus": cell.measured.spread}
+        row |= {
+            "std_networks": cell.measured.std_networks,
+            "std_seeds": cell.measured.std_seeds,
+            "seeds": cell.measured.seeds,
+            "networks": cell.measured.networks,
+        }
         row |= {
             "published": known.value if known else None,
             "published_pm": known.plus_minus if known else None,
@@ -116,7 +121,7 @@ def table2_tex(records: Sequence[RunRecord]) -> str:
         measured, known = [], []
         for column in columns:
             cell = found.get((dataset, ipc, column))
-            measured.append("" if cell is None else _tex_pm(cell.measured.mean, cell.measured.std))
+            measured.append("" if cell is None else _tex_pm(cell.measured.mean, cell.measured.spread))
             value = cell.published if cell else None
             known.append("" if value is None else rf"\textit{{{_tex_pm(value.value, value.plus_minus)}}}")
         name = _tex(labels.dataset(dataset)) if dataset != previous else ""
@@ -137,7 +142,8 @@ def timing_markdown(records: Sequence[RunRecord]) -> str:
     lines = ["# Seconds of each cell", "", caption(records)]
     lines += [
         "Seconds of distilling by stage (features, loss, update), of training and testing all evaluation networks of a seed, "
-        "and in all; mean over seeds. Seconds an iteration: the median, the first five left out. Memory: peak of the process.",
+        "and in all; mean over seeds. Seconds an iteration: the median, the first five left out; the stages hold all of them, with what the first ones cost "
+        "(compiling, imports). Memory: peak of the process.",
         "",
         "| Dataset | IPC | Method | iterations | s / iteration | features | loss | update | evaluation | total | peak MiB |",
         "| --- | ---: | --- |" + " ---: |" * 8,

@@ -27,6 +27,7 @@ BASELINES = ROOT / "results" / "reference" / "digits" / "records"
 LOSSES = [name for name, method in METHODS.items() if method.objective is not None]
 ARGUMENTS = ["--datasets", "digits", "--ipc", "1", "--iterations", "30", "--set", "eval.epochs=60"]
 CONFIDENCE = 0.999
+NEW_SEED = "5"
 
 
 def baseline(method: str) -> list[float]:
@@ -42,7 +43,7 @@ def interval(means: list[float]) -> tuple[float, float]:
 
 
 def accuracy(methods: str, out: Path) -> float:
-    assert run_all.main(["--methods", methods, "--seeds", "0", "--out", str(out), *ARGUMENTS]) == 0
+    assert run_all.main(["--methods", methods, "--seeds", NEW_SEED, "--out", str(out), *ARGUMENTS]) == 0
     (record,) = read_records(out / "records")
     return mean(record.accuracies)
 

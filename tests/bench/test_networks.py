@@ -41,7 +41,14 @@ def test_logits_and_gradients_are_those_of_modules(shape):
 
 @pytest.mark.parametrize(
     ("shape", "depth", "features"),
-    [((1, 28, 28), 3, 2048), ((3, 32, 32), 3, 2048), ((3, 64, 64), 4, 2048), ((1, 8, 8), 2, 1152), ((3, 8, 8), 2, 512)],
+    [
+        ((1, 28, 28), 3, 2048),
+        ((3, 32, 32), 3, 2048),
+        ((3, 28, 28), 3, 1152),
+        ((3, 64, 64), 4, 2048),
+        ((1, 8, 8), 2, 1152),
+        ((3, 8, 8), 2, 512),
+    ],
 )
 def test_depth_follows_the_image_size(shape, depth, features):
     network = ConvNet.fit(shape, classes=10, width=128, depth=None)

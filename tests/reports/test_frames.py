@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from statistics import mean, stdev
 
 import pytest
@@ -37,10 +38,13 @@ def test_spreads_are_kept_apart():
     found = statistics(network_rows(records))
     values = [70.0, 72.0, 71.0, 80.0, 82.0, 84.0]
     assert found.mean == pytest.approx(mean(values))
-    assert found.std == pytest.approx(stdev(values))
+    assert found.spread == found.std_seeds
     assert found.std_seeds == pytest.approx(stdev([71.0, 82.0]))
     assert found.std_networks == pytest.approx(((1.0 + 4.0) / 2) ** 0.5)
     assert (found.seeds, found.networks) == (2, 6)
+    alone = statistics(network_rows(records[:1]))
+    assert alone.spread == pytest.approx(stdev([70.0, 72.0, 71.0]))
+    assert math.isnan(statistics(network_rows([record(accuracies=(91.0,))])).spread)
 
 
 def test_records_of_different_settings_are_never_averaged():
