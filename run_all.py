@@ -228,15 +228,15 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
             out.write(f"{spec.hash} {'there' if spec.hash in present else 'to run':<7} {spec.label}\n")
         return 0
 
+    load = _loader(options)
+    first = {spec.dataset: spec for spec in reversed(missing)}
+    check_ipc(missing, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise UsageError(f"--out {str(options.out)!r} cannot be written to ({error}); valid: a folder of yours") from None
-    load = _loader(options)
-    first = {spec.dataset: spec for spec in reversed(missing)}
-    check_ipc(missing, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
     methods = {method.name: method for method in options.methods}
     labels = {source.name: source.label for source in options.sources}
     with observer(progress, total=len(missing)) as shown:

@@ -142,7 +142,8 @@ def timing_markdown(records: Sequence[RunRecord]) -> str:
     lines = ["# Seconds of each cell", "", caption(records)]
     lines += [
         "Seconds of distilling by stage (features, loss, update), of training and testing all evaluation networks of a seed, "
-        "and in all; mean over seeds. Seconds an iteration: the median, the first five left out; the stages hold all of them, with what the first ones cost "
+        "and in all; mean over seeds. Seconds an iteration: the median, the first five left out; the stages hold all of them, "
+        "with what the first ones cost "
         "(compiling, imports). Memory: peak of the process.",
         "",
         "| Dataset | IPC | Method | iterations | s / iteration | features | loss | update | evaluation | total | peak MiB |",

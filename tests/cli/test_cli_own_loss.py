@@ -103,7 +103,7 @@ def records(out):
 
 def test_it_runs_beside_dm_from_the_command_line(command, tiny, tmp_path, losses):
     out = tmp_path / "out"
-    arguments = ["--methods", f"dm,{losses}:means", "--ipc", "1", "--set", "means.lr_images=1", "--out", out]
+    arguments = ["--methods", f"dm,{losses}:means", "--ipc", "1", "--set", "match.lr_images=1", "--out", out]
     status, _, stderr = command("run_all.py", *tiny, *arguments)
     assert status == 0, stderr
     found = records(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from statistics import mean, stdev
 
@@ -20,7 +21,7 @@ def record(
     spec = {"dataset": dataset, "ipc": ipc, "method": method, "seed": seed, "hyper": hyper or {}, "protocol": protocol}
     spec |= {"precision": "fp32", "numerics": 1}
     return RunRecord(
-        hash=f"{method}{dataset}{ipc}{seed}{iterations}{hyper}",
+        hash=hashlib.sha256(f"{method}{dataset}{ipc}{seed}{iterations}{hyper}".encode()).hexdigest()[:16],
         status="ok",
         spec=spec,
         labels={"method": method.upper(), "dataset": dataset},

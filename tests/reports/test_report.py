@@ -43,6 +43,7 @@ def test_a_report_has_every_file_and_the_page_shows_them(tmp_path):
         with Image.open(report / name) as picture:
             assert picture.width > 50
     assert "70.5 ± 0.7 (70.7 ± 0.6)" in page
+    assert "Seconds of each cell" in page
 
 
 def test_what_an_earlier_report_left_goes(tmp_path):
