@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ matplotlib.use("Agg")  # no window, wherever the report is made
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from bench.records import RunRecord
 from reports.frames import METHOD_ORDER, Labels, cell_rows, network_rows, rank
@@ -33,21 +36,27 @@ def _palette(methods: Sequence[str], labels: Labels) -> dict[str, tuple[float, f
 def _panels(count: int, *, height: float = 3.6) -> tuple[Figure, list[Axes]]:
     columns = min(count, 3)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, height * rows), squeeze=False)
+    size = (4.6 * columns + 1.2, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     flat = list(axes.flat)
     for spare in flat[count:]:
         spare.remove()
     return figure, flat[:count]
 
 
+def _legend(figure: Figure, palette: Mapping[str, tuple[float, float, float]], *more: Line2D) -> None:
+    """Put the methods' colours, and `more` marks, beside the panels, where they cover nothing."""
+    marks = [Line2D([], [], color=color, marker="o", linestyle="none", label=name) for name, color in palette.items()]
+    figure.legend(handles=[*marks, *more], loc="outside right upper", fontsize=8)
+
+
 def _save(figure: Figure, path: Path) -> None:
-    figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def plot_accuracy(records: Sequence[RunRecord], path: Path) -> None:
-    """Draw accuracy by IPC and method: bars are means, whiskers the range, dots networks, black dashes published values."""
+    """Draw accuracy by IPC and method: circles are means with deviations, dots networks, dashes published values."""
     frame, labels = network_rows(records), Labels.of(records)
     palette = _palette(list(frame["method"]), labels)
     frame["label"] = frame["method"].map(labels.column)
@@ -58,18 +67,17 @@ def plot_accuracy(records: Sequence[RunRecord], path: Path) -> None:
         part = frame[frame["dataset"] == dataset]
         ipcs, shown = sorted(part["ipc"].unique()), [name for name in palette if name in set(part["label"])]
         how = {"data": part, "x": "ipc", "y": "accuracy", "hue": "label", "hue_order": shown, "order": ipcs, "ax": axes}
-        sns.barplot(**how, palette=palette, errorbar=("pi", 100), alpha=0.75, legend=axes is panels[0])
-        sns.stripplot(**how, dodge=True, palette=["black"] * len(shown), size=2.5, legend=False)
         width = 0.8 / len(shown)
+        aside = {"dodge": 0.8 - width} if len(shown) > 1 else {}
+        sns.stripplot(**how, dodge=True, palette=["grey"] * len(shown), size=2.5, legend=False)
+        sns.pointplot(**how, **aside, palette=palette, errorbar="sd", linestyle="none", markersize=5, legend=False)
         for cell in cells:
             if cell.dataset == dataset and cell.published is not None:
                 place = ipcs.index(cell.ipc) + width * (shown.index(labels.column(cell.method)) - (len(shown) - 1) / 2)
                 value = cell.published.value
                 axes.hlines(value, place - width / 2, place + width / 2, color="black", linestyle="dashed", lw=1.5)
         axes.set(title=labels.dataset(dataset), xlabel="images per class", ylabel="test accuracy (%)")
-        axes.set_ylim(max(0, part["accuracy"].min() - 10), 100)
-    if panels[0].get_legend() is not None:
-        sns.move_legend(panels[0], "lower left", title="dashed: published", fontsize=7, title_fontsize=7, ncol=2)
+    _legend(figure, palette, Line2D([], [], color="black", linestyle="dashed", label="published"))
     _save(figure, path)
 
 
@@ -110,9 +118,19 @@ def plot_accuracy_vs_time(records: Sequence[RunRecord], path: Path) -> None:
         part = frame[frame["dataset"] == dataset].copy()
         timed = part["distilling"][part["distilling"] > 0]
         part["distilling"] = part["distilling"].clip(lower=timed.min() / 3 if len(timed) else 0.1)
-        sns.scatterplot(data=part, x="distilling", y="accuracy", hue="label", style="ipc", palette=palette, s=80, ax=axes)
+        ipcs = sorted(part["ipc"].unique(), key=int)
+        for ipc, marker in zip(ipcs, itertools.cycle("os^Dv"), strict=False):
+            one = part[part["ipc"] == ipc]
+            axes.scatter(one["distilling"], one["accuracy"], c=[palette[name] for name in one["label"]], marker=marker, s=60)
+        marks = [
+            Line2D([], [], color="grey", marker=m, linestyle="none")
+            for _, m in zip(ipcs, itertools.cycle("os^Dv"), strict=False)
+        ]
+        axes.legend(marks, [f"IPC {ipc}" for ipc in ipcs], fontsize=7)
         axes.set(xscale="log", title=labels.dataset(dataset), xlabel="seconds of distilling", ylabel="test accuracy (%)")
-        sns.move_legend(axes, "best", fontsize=7, title=None)
+        axes.xaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
+        axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
+    _legend(figure, {name: color for name, color in palette.items() if name in set(frame["label"])})
     _save(figure, path)
 
 
