@@ -1,4 +1,6 @@
-"""Weight-clipped critics of the Kantorovich-Rubinstein dual: one hidden layer each, those of all classes trained together.
+"""Weight-clipped critics of the Kantorovich-Rubinstein dual: one hidden layer each, one batched routine for all classes.
+
+(On the CPU it is called on one class at a time, so that weights and moments stay in cache.)
 
 The objective is linear in the critic's output, so its gradient is known in closed form. With the rows of Z holding real and
 synthetic features and s their weights (1/n and -1/m), hidden units H = relu(Z W1ᵀ + b1) and A = 1[H > 0] w2:
