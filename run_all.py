@@ -135,6 +135,9 @@ def parse(arguments: Sequence[str]) -> Options:
         nets = _number("--eval-nets", plain.eval_nets, low=1)
         texts += [f"eval.nets={nets}", f"whole.nets={nets}"]
     methods = _methods(plain.methods)
+    if plain.iterations is not None:  # methods with a loop of their own count theirs
+        loops = [method.name for method in methods if method.settings and "iterations" in method.options()]
+        texts += [f"{name}.iterations={plain.iterations}" for name in loops]
     settings = _settings(texts, methods)
     protocol = resolve(plain.profile, {name: settings[name] for name in sections() if name in settings})
     out = Path(plain.out)
@@ -166,7 +169,8 @@ def listing() -> str:
     for method in METHODS.values():
         lines.append(f"  {method.name:<12} {method.label} ({method.source})")
         for option in method.options().values():
-            default = "by profile" if option.name == "lr_images" else option.default
+            by_profile = any(option.name in values for values in method.defaults.values())
+            default = "by profile" if by_profile else option.default
             lines.append(f"    --set {method.name}.{option.name}={default}  ({option.valid()})")
     lines += ["  path/to/file.py:function  a loss of your own", "Datasets:"]
     for source in DATASETS.values():

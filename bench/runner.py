@@ -50,13 +50,16 @@ class Observer(Protocol):
 def resolve_hyper(method: Method, texts: Mapping[str, str], protocol: BenchProtocol) -> tuple[dict[str, Any], BenchProtocol]:
     """Return the method's hyper-parameters, and the protocol with the learning rate on images that holds for it.
 
-    That rate is, first found: `--set method.lr_images`, `--set match.lr_images`, the method's default for the profile, 1.
+    A hyper-parameter is, first found: `--set method.name`, the method's default for the profile, its default. Between the first
+    two, the learning rate on images of the matching methods is `--set match.lr_images`; it is 1 where none is named.
     """
     options = method.options()
     given = parse_options(options, texts, owner=method.name)
-    hyper = {name: given.get(name, option.default) for name, option in options.items() if name != "lr_images"}
+    usual = method.defaults.get(protocol.profile, {})
+    hyper = {name: given.get(name, usual.get(name, option.default)) for name, option in options.items()}
     if "match" in method.sections:
-        chosen = given.get("lr_images") or protocol.match.lr_images or method.lr_images.get(protocol.profile, 1.0)
+        del hyper["lr_images"]  # it goes into the protocol's section
+        chosen = given.get("lr_images") or protocol.match.lr_images or usual.get("lr_images", 1.0)
         protocol = replace(protocol, match=replace(protocol.match, lr_images=chosen))
     return hyper, protocol
 

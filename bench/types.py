@@ -117,8 +117,9 @@ class Method:
 
     `name` is its key; `label` what tables and plots print; `source` paper and equation; `objective` a factory from keyword
     hyper-parameters to an `Objective`, None where the method is no loss on features; `distill` what the runner calls;
-    `sections` the protocol's sections that its result depends on; `lr_images` its learning rate on images, profile by profile,
-    where 1 does not converge within that profile's budget; `code` a hash of a user's own file.
+    `sections` the protocol's sections that its result depends on; `settings` the frozen dataclass of hyper-parameters of a
+    method with a loop of its own; `defaults` the hyper-parameters that a profile's budget asks for, profile by profile, where
+    they are not the published ones; `code` a hash of a user's own file.
     """
 
     name: str
@@ -127,7 +128,8 @@ class Method:
     objective: Callable[..., Objective] | None
     distill: Callable[[Task], SyntheticSet]
     sections: tuple[str, ...] = ("match", "eval")
-    lr_images: Mapping[str, float] = field(default_factory=dict)
+    settings: Callable[..., Any] | None = None
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     code: str = ""
 
     @property
@@ -137,7 +139,8 @@ class Method:
 
     def options(self) -> dict[str, Option]:
         """Return the method's typed hyper-parameters by name."""
-        found = options_of(self.objective) if self.objective is not None else {}
+        factory = self.objective or self.settings
+        found = options_of(factory) if factory is not None else {}
         if "match" in self.sections:
             found["lr_images"] = _LR_IMAGES
         return found

@@ -6,7 +6,6 @@ Torch is imported where tensors are made, not here: `run_all.py --list` answers 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bench.errors import UsageError, unknown
 from bench.options import options_of
@@ -31,10 +30,10 @@ def matching(
     def distill(task: Task) -> SyntheticSet:
         from bench.matching import match
 
-        hyper: dict[str, Any] = {key: value for key, value in task.spec.hyper.items() if key != "lr_images"}
-        return match(task, objective(**hyper))
+        return match(task, objective(**task.spec.hyper))
 
-    return Method(name, label, source, objective, distill, lr_images=lr_images, code=code)
+    defaults = {profile: {"lr_images": rate} for profile, rate in lr_images.items()}
+    return Method(name, label, source, objective, distill, defaults=defaults, code=code)
 
 
 METHODS: dict[str, Method] = {
