@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_NORM_EPS = 1e-5
+"""What `group_norm` adds to a variance."""
+
 Parameters = tuple[Tensor, ...]
 """Convolution weight, bias, norm weight, bias for each block; then weight and bias of the linear layer."""
 
@@ -87,14 +90,40 @@ class ConvNet:
 
     def features(self, images: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Return the features of `images` `[N, channels, H, W]`: the flattened last map, `[N, features_dim]`, not negative."""
-        x = images
-        for block in range(self.depth):
+        x, first = images, 0
+        if self.channels == 1 and not torch.is_grad_enabled():
+            x, first = self._grey_block(images, parameters[0], *parameters[2:4]), 1
+        for block in range(first, self.depth):
             weight, bias, scale, shift = parameters[4 * block : 4 * block + 4]
             padding = 3 if block == 0 and self.channels == 1 else 1
             x = F.conv2d(x, weight, bias, padding=padding)  # [N, width, s, s]
-            x = F.relu(F.group_norm(x, self.width, scale, shift))
+            x = F.relu(F.group_norm(x, self.width, scale, shift, _NORM_EPS))
             x = F.avg_pool2d(x, 2)  # [N, width, s/2, s/2]
         return x.flatten(1)
+
+    def _grey_block(self, images: Tensor, weight: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """Return the first block's map `[N, width, s/2, s/2]` of one-channel `images`: the same values in half the time.
+
+        A convolution is linear, so each channel's mean and variance follow from those of the nine taps (the bias cancels), and
+        convolution and norm become one matrix product with weights of each image's own. The maps, half a megabyte an image, are
+        then passed over once, not thrice. With a gradient, or with three channels (27 taps), it is slower.
+        """
+        taps = F.unfold(images, 3, padding=3)  # [N, 9, s²]
+        exact = taps.float() if taps.dtype == torch.bfloat16 else taps
+        mean = exact.mean(2, keepdim=True)  # [N, 9, 1]
+        centred = exact - mean
+        covariance = centred @ centred.transpose(1, 2) / centred.shape[2]  # [N, 9, 9]
+        kernels = weight.flatten(1).to(exact.dtype)  # [width, 9]
+        variance = ((kernels @ covariance) * kernels).sum(2)  # [N, width]
+        factor = scale * (variance + _NORM_EPS).rsqrt()
+        offset = shift - factor * (kernels @ mean).squeeze(2)
+        weights = (kernels[None] * factor[:, :, None]).transpose(1, 2)  # [N, 9, width]
+        maps = torch.baddbmm(offset[:, None].to(taps.dtype), taps.transpose(1, 2), weights.to(taps.dtype))  # [N, s², width]
+        side = self.maps[0] // 2
+        maps = F.relu(maps[:, : self.maps[0] * 2 * side].unflatten(1, (-1, self.maps[0])))  # [N, 2·(s/2), s, width]
+        even, odd = maps[:, 0::2, : 2 * side], maps[:, 1::2, : 2 * side]
+        pooled = (even[:, :, 0::2] + even[:, :, 1::2] + odd[:, :, 0::2] + odd[:, :, 1::2]) * 0.25
+        return pooled.permute(0, 3, 1, 2)  # channels last in memory
 
     def logits(self, images: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Return the scores of `images` `[N, channels, H, W]` for each class, `[N, classes]`."""

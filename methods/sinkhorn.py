@@ -42,16 +42,28 @@ class Sinkhorn:
 
         from methods.distance import euclidean
 
-        def cost(x: Tensor, y: Tensor) -> Tensor:
-            return euclidean(x, y).pow(self.p) / self.p
-
-        distances = euclidean(real, syn.detach()).flatten(1)  # [C, n·m]
+        between = euclidean(real, syn)  # [C, n, m]
+        distances = between.detach().flatten(1)
         median = distances.median(1).values
         unit = torch.where(median > 0, median, distances.mean(1)).clamp_min(_TINY)  # [C]
         # The annealing starts at the diameter, one for the batch. Taken a whole number of steps above the blur, it gives every
         # class the same last temperatures, whatever the other classes are.
         spread = max(float((distances.amax(1) / unit).max()), 2 * self.blur)
         diameter = self.blur * self.scaling ** -math.ceil(math.log(spread / self.blur) / -math.log(self.scaling))
+        # geomloss asks for the costs of its points, of both sides twice. The two are one matrix, which is known already: the
+        # points it is given stand for real and synthetic ones, whose costs, in units of the median distance, are looked up.
+        reals, syns = real.new_zeros(*real.shape[:2], 1), syn.new_zeros(*syn.shape[:2], 1)
+        points = {reals.data_ptr(): real, syns.data_ptr(): syn}
+
+        def cost(x: Tensor, y: Tensor) -> Tensor:
+            """Return the costs `[C, |x|, |y|]`, with gradient to `x` alone, as geomloss wants it."""
+            first, second = points[x.data_ptr()], points[y.data_ptr()]
+            if first is second:
+                found = euclidean(first, second.detach())
+            else:
+                found = between.detach() if first is real else between.transpose(1, 2)
+            return (found / unit[:, None, None]).pow(self.p) / self.p
+
         loss = SamplesLoss(
             "sinkhorn",
             p=self.p,
@@ -62,9 +74,8 @@ class Sinkhorn:
             cost=cost,
             backend="tensorized",
         )
-        scale = unit[:, None, None]
         with torch.set_grad_enabled(torch.is_grad_enabled()):  # geomloss leaves gradients on behind it
-            values: Tensor = loss(real / scale, syn / scale)  # [C], in units of the median distance to the p
+            values: Tensor = loss(reals, syns)  # [C], in units of the median distance to the p
         return values * unit.pow(self.p)
 
 

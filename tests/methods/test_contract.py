@@ -101,11 +101,12 @@ def test_an_objective_out_of_range_is_refused_where_it_is_made(name, key):
 
 
 @every_method
-def test_learning_rates_are_positive_and_belong_to_a_profile(name):
-    rates = METHODS[name].lr_images
-    assert set(rates) <= set(PROFILES)
-    assert all(math.isfinite(rate) and rate > 0 for rate in rates.values())
-    assert "paper" not in rates  # it is 1 there, the paper's, for all
+def test_defaults_are_valid_and_belong_to_a_short_profile(name):
+    method = METHODS[name]
+    assert set(method.defaults) <= set(PROFILES) - {"paper"}  # the published values are the options' own defaults
+    for profile, values in method.defaults.items():
+        for option, value in values.items():
+            method.options()[option].check(value, where=f"{name} in {profile}")
 
 
 @every_method

@@ -168,7 +168,8 @@ def test_p_2_is_half_the_squared_distance_of_a_translation():
     value = loss("sinkhorn", real, real + shift, p=2, blur=0.01, scaling=FINE)
     medians = torch.tensor([median_distance(x, x + shift) for x in real], dtype=torch.float64)
     assert (value >= 12.5 * (1 - (1 - FINE) ** 2)).all()
-    assert (value <= 12.5 + (0.01 * medians) ** 2 * math.log(8)).all()
+    # The bound is reached here, up to rounding.
+    assert (value <= 12.5 + (0.01 * medians) ** 2 * math.log(8) + 1e-12).all()
 
 
 @pytest.mark.parametrize("p", [1, 2])

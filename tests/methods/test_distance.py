@@ -1,0 +1,59 @@
+"""The fast distances against plain differences: values, gradients of either side, and pairs that nearly coincide."""
+
+import pytest
+import torch
+from clouds import clouds
+
+from methods.distance import euclidean
+
+
+def plain(x, y):
+    """Return the distances by differences, their gradient zero where points coincide."""
+    squares = (x[:, :, None] - y[:, None]).square().sum(3)
+    return torch.where(squares > 0, squares.where(squares > 0, 1.0).sqrt(), 0.0)
+
+
+def situations(dtype):
+    real, syn = clouds(classes=3, real=40, syn=6, dim=64, dtype=dtype)
+    offset = 30 * torch.ones(64, dtype=dtype)
+    few = real[:, :6].clone()
+    few[:, 3:] += 1e-3 * syn[:, 3:]
+    knots = torch.cat([real[:, :1] + 1e-3 * real[:, :20], 5 + real[:, 1:2] + 1e-3 * real[:, 20:]], 1)
+    return {
+        "apart": (real, syn),
+        "far from the origin": (real + offset, syn + offset),
+        "on real points, or near them": (real, few),
+        "a cloud and itself": (real, real),
+        "clusters": (knots, knots[:, 15:25] + 1e-4 * syn[:, :1]),
+        "one point": (real[:, :1], syn[:, :1]),
+    }
+
+
+def gradients(function, x, y, slope):
+    x, y = x.detach().clone().requires_grad_(), y.detach().clone().requires_grad_()
+    found = function(x, y)
+    return found.detach(), *torch.autograd.grad((found * slope).sum(), (x, y))
+
+
+@pytest.mark.parametrize("name", situations(torch.float64))
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-11), (torch.float32, 1e-5)])
+def test_distances_and_gradients_are_those_of_plain_differences(name, dtype, error):
+    x, y = situations(dtype)[name]
+    slope = torch.rand(3, x.shape[1], y.shape[1], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    mine = gradients(euclidean, x, y, slope.to(dtype))
+    exact = gradients(plain, x.double(), y.double(), slope)
+    for found, wanted in zip(mine, exact, strict=True):
+        assert found.dtype == dtype
+        assert (found - wanted).norm() <= error * wanted.norm()
+
+
+@pytest.mark.parametrize("name", ["on real points, or near them", "a cloud and itself", "clusters"])
+def test_small_distances_are_right_one_by_one_in_float32(name):
+    x, y = situations(torch.float32)[name]
+    torch.testing.assert_close(euclidean(x, y), plain(x.double(), y.double()).float(), rtol=1e-5, atol=0)
+
+
+def test_only_the_side_that_asks_gets_a_gradient():
+    x, y = clouds()
+    (slope,) = torch.autograd.grad(euclidean(x, y.requires_grad_()).sum(), y)
+    torch.testing.assert_close(slope, gradients(plain, x, y, torch.ones(2, 7, 3))[2])
