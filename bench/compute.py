@@ -11,12 +11,13 @@ import logging
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ from torch import Tensor
 from bench.errors import UsageError
 from bench.networks import ConvNet, Parameters
 
+_T = TypeVar("_T")
 Precision = Literal["fp32", "bf16"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
@@ -73,6 +75,20 @@ class Kernel:
                 self.note = f"eager: compiling failed ({type(error).__name__})"
                 self._compiled = None
         return self._function(*arguments)
+
+
+def one_thread_each(function: Callable[..., _T], *items: Iterable[Any]) -> list[_T]:
+    """Return `function` of each item (or of each tuple of items), as many at once as torch has threads, each in one thread.
+
+    So each works in its own core's cache, and its numbers do not depend on how many threads there are.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(function, *items))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _training_loss(network: ConvNet) -> Callable[..., Tensor]:

@@ -1,11 +1,9 @@
-"""Weight-clipped critics of the Kantorovich-Rubinstein dual: one hidden layer each, one batched routine for all classes.
-
-(On the CPU it is called on one class at a time, so that weights and moments stay in cache.)
+"""Weight-clipped critics of the Kantorovich-Rubinstein dual: one hidden layer each, one routine for one or for all of them.
 
 The objective is linear in the critic's output, so its gradient is known in closed form. With the rows of Z holding real and
 synthetic features and s their weights (1/n and -1/m), hidden units H = relu(Z W1ᵀ + b1) and A = 1[H > 0] w2:
 
-    dJ/dw2 = sᵀ H        dJ/dW1 = Aᵀ (s ⊙ Z)        dJ/db1 = Aᵀ s
+    dJ/dw2 = Hᵀ s        dJ/db1 = Aᵀ s        dJ/dW1 = (s ⊙ A)ᵀ Z
 """
 
 from __future__ import annotations
@@ -15,6 +13,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
+from bench.compute import one_thread_each
 
 Optimizer = Literal["adam", "sgd", "rmsprop"]
 
@@ -55,60 +55,72 @@ def train_critics(
 
     `real` is `[C, n, d]`, `syn` `[C, m, d]`. Adam and RMSprop have torch's default moments (0.9, 0.999; 0.99) and epsilon 1e-8.
     """
-    # On the CPU class follows class, so that weights and moments stay in cache; elsewhere all classes go in one batch.
-    size = 1 if real.device.type == "cpu" else len(real)
-    with torch.no_grad():
-        parts = [
-            _train(Critics(*(p[c : c + size].clone() for p in critics.parameters())), real[c : c + size], syn[c : c + size],
-                   clip, steps, _Ascent(lr, optimizer))
-            for c in range(0, len(real), size)
-        ]  # fmt: skip
-    return Critics(*(torch.cat(tensors) for tensors in zip(*(part.parameters() for part in parts), strict=True)))
+    each = (*critics.parameters(), real, syn)
+
+    def train(*tensors: Tensor) -> list[Tensor]:
+        return _train(*tensors, clip=clip, steps=steps, ascend=_Ascent(lr, optimizer))
+
+    if real.device.type == "cpu":  # a class a thread: its weights and moments stay in that core's cache
+        return Critics(*(torch.stack(tensors) for tensors in zip(*one_thread_each(train, *each), strict=True)))
+    return Critics(*train(*each))
 
 
-def _train(critics: Critics, real: Tensor, syn: Tensor, clip: float, steps: int, ascend: _Ascent) -> Critics:
-    points = torch.cat([real, syn], 1)  # [B, n + m, d]
-    n, m = real.shape[1], syn.shape[1]
+@torch.no_grad()
+def _train(
+    w1: Tensor, b1: Tensor, w2: Tensor, real: Tensor, syn: Tensor, *, clip: float, steps: int, ascend: _Ascent
+) -> list[Tensor]:
+    """Return the three tensors after training; `...` below is nothing, for one critic, or the number of classes."""
+    points = torch.cat([real, syn], -2)  # [..., n + m, d]
+    n, m = real.shape[-2], syn.shape[-2]
     weights = torch.cat([real.new_full((n,), 1 / n), real.new_full((m,), -1 / m)])  # [n + m]
-    weighted = points * weights[:, None]
-    parameters = critics.parameters()
-    w1, b1, w2 = parameters
+    # W1 is held transposed, in which layout both products are fastest; all parameters are one buffer, so that the optimiser and
+    # the clamp are one pass each.
+    start = [w1.transpose(-2, -1), b1, w2]
+    shapes = [p.shape for p in start]
+    flat = torch.cat([p.flatten() for p in start])
+    gradient = torch.empty_like(flat)
+    w1, b1, w2 = _views(flat, shapes)  # [..., d, h], [..., h], [..., h]
+    slope_w1, slope_b1, slope_w2 = _views(gradient, shapes)
+    hidden = points.new_empty(*points.shape[:-1], w2.shape[-1])  # [..., n + m, h]
+    active = torch.empty_like(hidden)
     for _ in range(steps):
-        hidden = torch.baddbmm(b1[:, None], points, w1.transpose(1, 2)).relu_()  # [B, n + m, h]
-        active = (hidden > 0) * w2[:, None]  # [B, n + m, h]
-        gradients = [active.transpose(1, 2) @ weighted, weights @ active, weights @ hidden]
-        ascend(parameters, gradients)
-        torch._foreach_clamp_min_(parameters, -clip)
-        torch._foreach_clamp_max_(parameters, clip)
-    return critics
+        torch.matmul(points, w1, out=hidden)
+        hidden.add_(b1[..., None, :]).relu_()
+        torch.matmul(hidden.transpose(-2, -1), weights, out=slope_w2)
+        torch.sign(hidden, out=active).mul_(w2[..., None, :])
+        torch.matmul(active.transpose(-2, -1), weights, out=slope_b1)
+        active.mul_(weights[:, None])
+        torch.matmul(points.transpose(-2, -1), active, out=slope_w1)
+        ascend(flat, gradient)
+        flat.clamp_(-clip, clip)
+    return [w1.transpose(-2, -1), b1, w2]
+
+
+def _views(flat: Tensor, shapes: list[torch.Size]) -> list[Tensor]:
+    parts = flat.split([shape.numel() for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class _Ascent:
-    """One gradient ascent of a list of tensors, in place, with the optimizer's moments."""
+    """Gradient ascent of one tensor, in place, with the optimizer's moments."""
 
     def __init__(self, lr: float, optimizer: Optimizer) -> None:
         self.lr, self.optimizer = lr, optimizer
-        self.first: list[Tensor] = []
-        self.second: list[Tensor] = []
-        self.steps: list[Tensor] = []
+        self.first = self.second = self.steps = torch.empty(0)
 
-    def __call__(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+    def __call__(self, parameters: Tensor, gradient: Tensor) -> None:
         if self.optimizer == "sgd":
-            torch._foreach_add_(parameters, gradients, alpha=self.lr)
+            parameters.add_(gradient, alpha=self.lr)
             return
-        if not self.second:
-            self.first = [torch.zeros_like(p) for p in parameters]
-            self.second = [torch.zeros_like(p) for p in parameters]
-            self.steps = [torch.zeros((), device=p.device) for p in parameters]
+        if not len(self.second):
+            self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
+            self.steps = torch.zeros((), device=parameters.device)
         if self.optimizer == "rmsprop":
-            torch._foreach_mul_(self.second, 0.99)
-            torch._foreach_addcmul_(self.second, gradients, gradients, 0.01)
-            roots = torch._foreach_sqrt(self.second)
-            torch._foreach_add_(roots, 1e-8)
-            torch._foreach_addcdiv_(parameters, gradients, roots, self.lr)
+            self.second.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
+            parameters.addcdiv_(gradient, self.second.sqrt().add_(1e-8), value=self.lr)
             return
-        torch._foreach_add_(self.steps, 1)
+        self.steps += 1
         torch._fused_adam_(
-            parameters, gradients, self.first, self.second, [], self.steps,
+            [parameters], [gradient], [self.first], [self.second], [], [self.steps],
             lr=self.lr, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=True,
         )  # fmt: skip

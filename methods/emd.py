@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +38,14 @@ class ExactTransport:
 
         import torch
 
+        from bench.compute import one_thread_each
         from methods.distance import euclidean
 
         cost = euclidean(real, syn)  # [C, n, m]
         values = cost.detach().to("cpu", torch.float64).numpy()
-        with warnings.catch_warnings(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what POT warns of is read from its log
-            plans = list(pool.map(self._plan, values))  # in parallel: the solver releases the interpreter's lock
+            plans = one_thread_each(self._plan, values)  # in parallel: the solver releases the interpreter's lock
         plan = torch.stack([torch.from_numpy(one) for one in plans]).to(cost)  # [C, n, m]
         return (plan * cost).sum((1, 2))
 

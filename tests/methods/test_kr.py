@@ -7,7 +7,7 @@ from torch import nn
 
 from bench.errors import UsageError
 from methods import METHODS
-from methods.critic import Critics, _Ascent, _train, init_critics, train_critics
+from methods.critic import _Ascent, _train, init_critics, train_critics
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
 CLIP, LR, HIDDEN = 0.01, 1e-3, 24
@@ -200,15 +200,27 @@ def test_an_objective_of_other_options_is_another_one():
     assert len(values) == len(variants)
 
 
-def test_classes_train_alike_one_by_one_and_all_at_once(monkeypatch):
-    # On the CPU class follows class, elsewhere all go in one batch: the arithmetic is the same.
+def test_classes_train_alike_one_by_one_and_all_at_once():
+    # On the CPU a class has a thread, elsewhere all go in one batch: the arithmetic is the same.
     real, syn = clouds(classes=3, real=32, syn=10, dim=16)
     _, one_by_one = trained(real, syn)
     start = init_critics(real, hidden=HIDDEN, generator=generator())
-    with torch.no_grad():
-        batched = _train(Critics(*(p.clone() for p in start.parameters())), real, syn, CLIP, 100, _Ascent(LR, "adam"))
-    for ours, other in zip(one_by_one.parameters(), batched.parameters(), strict=True):
+    batched = _train(*start.parameters(), real, syn, clip=CLIP, steps=100, ascend=_Ascent(LR, "adam"))
+    for ours, other in zip(one_by_one.parameters(), batched, strict=True):
         torch.testing.assert_close(ours, other, rtol=0, atol=1e-10)
+
+
+def test_the_number_of_threads_changes_nothing():
+    real, syn = clouds(classes=5, real=32, syn=10, dim=16)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(trained(real, syn)[1].parameters())
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, three) for one, three in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize(
