@@ -44,7 +44,7 @@ METHODS: dict[str, Method] = {
         matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=30.0),
         matching("sinkhorn", "Sinkhorn", "Cuturi 2013; Feydy et al. 2019, eq. 3", Sinkhorn, quick=10.0, cpu=30.0),
         matching("emd", "EMD", "Bonneel et al. 2011 (network simplex)", ExactTransport, quick=10.0, cpu=30.0),
-        Method("whole", "Whole", f"{PAPER}, Table 2", None, whole_set, sections=("whole",)),
+        Method("whole", "Whole", f"{PAPER}, Table 2", None, whole_set, sections=("whole",), whole=True),
     )
 }
 
