@@ -101,11 +101,21 @@ def test_an_objective_out_of_range_is_refused_where_it_is_made(name, key):
 
 
 @every_method
-def test_learning_rates_are_positive_and_belong_to_a_profile(name):
-    rates = METHODS[name].lr_images
-    assert set(rates) <= set(PROFILES)
-    assert all(math.isfinite(rate) and rate > 0 for rate in rates.values())
-    assert "paper" not in rates  # it is 1 there, the paper's, for all
+def test_defaults_by_profile_are_valid_and_leave_the_published_ones_to_the_paper(name):
+    method = METHODS[name]
+    assert set(method.defaults) <= set(PROFILES) - {"paper"}
+    for profile, values in method.defaults.items():
+        for key, value in values.items():
+            method.options()[key].check(value, where=f"{name} in {profile}")
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.settings])
+def test_settings_of_a_loop_of_its_own_are_refused_where_they_are_out_of_range(name):
+    for key, option in METHODS[name].options().items():
+        if option.range:
+            outside = option.range.above if option.range.above is not None else option.range.low - 1
+            with pytest.raises(UsageError, match=f"{key} takes"):
+                METHODS[name].settings(**{key: outside})
 
 
 @every_method
