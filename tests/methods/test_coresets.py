@@ -94,6 +94,13 @@ def test_no_row_is_chosen_twice_even_among_duplicates(name):
         assert len(set(chosen.tolist())) == count == len(chosen)
 
 
+@clouds
+def test_one_row_is_the_nearest_to_the_mean_whatever_the_rule(seed):
+    features = cloud(seed)
+    expected = min((distance(features.mean(0), row), index) for index, row in enumerate(features))[1]
+    assert [rule(features, 1, generator=generator()).tolist() for rule in RULES.values()] == [[expected]] * len(RULES)
+
+
 # ---- selection ----
 
 
