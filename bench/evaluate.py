@@ -61,12 +61,12 @@ def _sgd(parameters: Parameters, settings: Training) -> torch.optim.SGD:
 
 
 class Trainer:
-    """Trains one network after another on one small set."""
+    """Trains one network after another on one set of images; every draw is from the streams of `stage`."""
 
-    def __init__(self, task: Task, syn: SyntheticSet, settings: Training) -> None:
+    def __init__(self, task: Task, syn: SyntheticSet, settings: Training, *, stage: str = "evaluate") -> None:
         """Take the set, and compile the loss where there is work enough."""
         self.settings, self.network, self.compute = settings, task.network, task.compute
-        self.streams = task.streams
+        self.streams, self.stage = task.streams, stage
         self.images, self.labels = syn.images, syn.labels
         self.batch = min(settings.batch, len(syn.labels))
         self.chunk = task.compute.chunk(task.network, self.batch)
@@ -76,7 +76,7 @@ class Trainer:
 
     def train(self, number: int, report: Callable[[int, int], None]) -> Parameters:
         """Return the parameters of network `number` after its last epoch."""
-        draw = self.streams.generator("evaluate", number)
+        draw = self.streams.generator(self.stage, number)
         parameters = tuple(p.requires_grad_() for p in self.compute.put(self.network.init(draw)))
         optimizer = _sgd(parameters, self.settings)
         epochs, total = epochs_of(self.settings), len(self.labels)

@@ -117,9 +117,10 @@ class Method:
 
     `name` is its key; `label` what tables and plots print; `source` paper and equation; `objective` a factory from keyword
     hyper-parameters to an `Objective`, None where the method is no loss on features; `distill` what the runner calls;
-    `sections` the protocol's sections that its result depends on; `settings` the frozen dataclass of hyper-parameters of a
-    method with a loop of its own; `defaults` the hyper-parameters that a profile's budget asks for, profile by profile, where
-    they are not the published ones; `code` a hash of a user's own file.
+    `sections` the protocol's sections that its result depends on; `whole` whether its result is the full training set,
+    whatever the IPC; `settings` the frozen dataclass of hyper-parameters of a method with a loop of its own; `defaults` the
+    hyper-parameters that a profile's budget asks for, profile by profile, where they are not the published ones; `code` a hash
+    of a user's own file.
     """
 
     name: str
@@ -128,14 +129,10 @@ class Method:
     objective: Callable[..., Objective] | None
     distill: Callable[[Task], SyntheticSet]
     sections: tuple[str, ...] = ("match", "eval")
+    whole: bool = False
     settings: Callable[..., Any] | None = None
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     code: str = ""
-
-    @property
-    def whole(self) -> bool:
-        """Whether the method takes the full training set, whatever the IPC."""
-        return "whole" in self.sections
 
     def options(self) -> dict[str, Option]:
         """Return the method's typed hyper-parameters by name."""

@@ -11,6 +11,7 @@ from bench.errors import UsageError, unknown
 from bench.options import options_of
 from bench.protocol import sections
 from bench.types import Method, Objective, SyntheticSet, Task
+from methods.coresets import FeatureNetwork, Rule, herding, kcenter, kmeans, select
 from methods.dm import MeanMatching
 from methods.emd import ExactTransport
 from methods.kr import KantorovichRubinstein
@@ -36,15 +37,29 @@ def matching(
     return Method(name, label, source, objective, distill, defaults=defaults, code=code)
 
 
+def coreset(name: str, label: str, source: str, rule: Rule, **epochs: int) -> Method:
+    """Return the method that selects real images by `rule`; `epochs` are its network's, profile=number."""
+
+    def distill(task: Task) -> SyntheticSet:
+        return select(task, rule)
+
+    defaults = {profile: {"epochs": count} for profile, count in epochs.items()}
+    sections = ("whole", "eval")
+    return Method(name, label, source, None, distill, sections=sections, settings=FeatureNetwork, defaults=defaults)
+
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("random", "Random", f"{PAPER}, Table 2", None, random_images, sections=("eval",)),
+        coreset("herding", "Herding", "Welling 2009; Rebuffi et al. 2017, Algorithm 4", herding, quick=5, cpu=2),
+        coreset("kcenter", "k-center", "Gonzalez 1985; Sener and Savarese 2018", kcenter, quick=5, cpu=2),
+        coreset("kmeans", "k-means", "Lloyd 1982; Arthur and Vassilvitskii 2007", kmeans, quick=5, cpu=2),
         matching("dm", "DM", DM, MeanMatching, quick=3.0, cpu=3.0),
         matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=30.0),
         matching("sinkhorn", "Sinkhorn", "Cuturi 2013; Feydy et al. 2019, eq. 3", Sinkhorn, quick=10.0, cpu=30.0),
         matching("emd", "EMD", "Bonneel et al. 2011 (network simplex)", ExactTransport, quick=10.0, cpu=30.0),
-        Method("whole", "Whole", f"{PAPER}, Table 2", None, whole_set, sections=("whole",)),
+        Method("whole", "Whole", f"{PAPER}, Table 2", None, whole_set, sections=("whole",), whole=True),
     )
 }
 

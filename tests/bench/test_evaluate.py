@@ -81,6 +81,15 @@ def test_networks_differ_and_repeat():
     assert not torch.equal(one, two)
 
 
+def test_a_network_of_another_stage_is_none_of_the_evaluation_s():
+    given = task(ipc=3)
+    syn, settings = small_set(given), given.spec.protocol.eval
+    evaluation = [Trainer(given, syn, settings).train(number, lambda *_: None)[0] for number in range(settings.nets)]
+    own, again = (Trainer(given, syn, settings, stage="selection").train(0, lambda *_: None)[0] for _ in range(2))
+    assert torch.equal(own, again)
+    assert not any(torch.equal(own, network) for network in evaluation)
+
+
 def test_more_networks_do_not_change_the_first_ones():
     given = task(ipc=3)
     syn, settings = small_set(given), given.spec.protocol.eval

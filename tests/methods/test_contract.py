@@ -101,12 +101,21 @@ def test_an_objective_out_of_range_is_refused_where_it_is_made(name, key):
 
 
 @every_method
-def test_defaults_are_valid_and_belong_to_a_short_profile(name):
+def test_defaults_by_profile_are_valid_and_leave_the_published_ones_to_the_paper(name):
     method = METHODS[name]
-    assert set(method.defaults) <= set(PROFILES) - {"paper"}  # the published values are the options' own defaults
+    assert set(method.defaults) <= set(PROFILES) - {"paper"}
     for profile, values in method.defaults.items():
-        for option, value in values.items():
-            method.options()[option].check(value, where=f"{name} in {profile}")
+        for key, value in values.items():
+            method.options()[key].check(value, where=f"{name} in {profile}")
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.settings])
+def test_settings_of_a_loop_of_its_own_are_refused_where_they_are_out_of_range(name):
+    for key, option in METHODS[name].options().items():
+        if option.range:
+            outside = option.range.above if option.range.above is not None else option.range.low - 1
+            with pytest.raises(UsageError, match=f"{key} takes"):
+                METHODS[name].settings(**{key: outside})
 
 
 @every_method
