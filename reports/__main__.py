@@ -1,21 +1,35 @@
-"""`python -m reports --out results`: make the report again from the records in a folder."""
+"""`python -m reports --out results`: make the report again from a folder's records; with `--check` compare verdicts instead."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
 from reports import write_report
 
 
-def main() -> int:
-    """Return the exit status: 0, or 2 on a user's mistake."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit status: 0; with `--check` 1 where a cell fell; 2 on a user's mistake."""
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
     parser.add_argument("--out", default="results", type=Path, help="the folder that holds records/; report/ goes there too")
+    parser.add_argument("--check", action="store_true", help="only compare: exit 1 where a reproduced cell is now below")
+    parser.add_argument(
+        "--against", type=Path, help="with --check: the folder to compare with (default: all of results/reference)"
+    )
+    options = parser.parse_args(argv)
+    if options.against and not options.check:
+        parser.error("--against goes with --check")
     try:
-        sys.stdout.write(f"report: {write_report(parser.parse_args().out)}\n")
+        if options.check:
+            from reports.check import check_report
+
+            found = check_report(options.out, options.against)
+            sys.stdout.write(found.text)
+            return 1 if found.fell else 0
+        sys.stdout.write(f"report: {write_report(options.out)}\n")
     except UsageError as error:
         sys.stderr.write(f"reports: error: {error}\n")
         return 2

@@ -53,7 +53,7 @@ class Labels:
         return self.datasets.get(name, name)
 
 
-def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
+def flat_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a method's numbers depend on, apart from dataset, IPC and seed, as dotted names."""
     found = {f"{spec['method']}.{name}": value for name, value in spec["hyper"].items()}
     for section, fields in spec["protocol"].items():
@@ -72,19 +72,19 @@ def variant_names(records: Sequence[RunRecord]) -> dict[str, str]:
         groups[record.spec["dataset"], record.spec["method"]].append(record)
     differing: dict[str, set[str]] = defaultdict(set)
     for (_, method), members in groups.items():
-        flats = [_flat(record.spec) for record in members]
+        flats = [flat_settings(record.spec) for record in members]
         for name in {name for flat in flats for name in flat}:
             if len({str(flat.get(name)) for flat in flats}) > 1:
                 differing[method].add(name)
     names = {}
     for record in records:
-        method, flat = record.spec["method"], _flat(record.spec)
+        method, flat = record.spec["method"], flat_settings(record.spec)
         told = ", ".join(f"{name}={flat.get(name)}" for name in sorted(differing[method]))
         names[record.hash] = f"{method} ({told})" if told else method
     return names
 
 
-def _expanded(records: Sequence[RunRecord]) -> Iterable[tuple[RunRecord, int]]:
+def expanded(records: Sequence[RunRecord]) -> Iterable[tuple[RunRecord, int]]:
     """Yield records with the IPC of their row; the whole training set stands at each IPC of its dataset, as in the paper."""
     ipcs: dict[str, set[int]] = defaultdict(set)
     for record in records:
@@ -102,7 +102,7 @@ def network_rows(records: Sequence[RunRecord]) -> pd.DataFrame:
     names = variant_names(records)
     rows = [
         (record.spec["dataset"], ipc, names[record.hash], record.spec["seed"], number, accuracy)
-        for record, ipc in _expanded(records)
+        for record, ipc in expanded(records)
         for number, accuracy in enumerate(record.accuracies)
     ]
     frame = pd.DataFrame(rows, columns=["dataset", "ipc", "method", "seed", "network", "accuracy"])
@@ -175,14 +175,14 @@ def caption(records: Sequence[RunRecord]) -> str:
     machine = words(_machine(record.hardware) for record in records)
     split = words(record.spec["protocol"]["data"]["split"] for record in records)
     return (
-        f"Profile {words(_profile(record.spec) for record in records)}; seeds {seeds}; "
+        f"Profile {words(profile_words(record.spec) for record in records)}; seeds {seeds}; "
         f"{networks} evaluation networks a seed; accuracy in percent on the {split} split; hardware: {machine}; "
         f"precision {words(record.spec['precision'] for record in records)}. "
         f"± is the sample standard deviation between the seeds' mean accuracies; with one seed, between its networks."
     )
 
 
-def _profile(spec: Mapping[str, Any]) -> str:
+def profile_words(spec: Mapping[str, Any]) -> str:
     """Return the profile's name, and what was set otherwise than it says; depth and learning rate follow from the cell."""
     name = spec["protocol"]["profile"]
     if name not in PROFILES:

@@ -35,6 +35,7 @@ figcaption, .caption { color: #555; font-size: .9rem; }
 <thead><tr>{% for name in table.head %}<th>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in table.rows %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>{% endfor %}</tbody>
 </table>
+{% for line in table.notes %}<p class="caption">{{ line }}</p>{% endfor %}
 {% endfor %}
 <h2>Accuracy and time</h2>
 {% for picture in plots %}<figure><img src="{{ picture }}" alt="{{ picture }}"></figure>{% endfor %}
@@ -48,11 +49,12 @@ figcaption, .caption { color: #555; font-size: .9rem; }
 
 
 def parse_markdown(text: str) -> dict[str, object]:
-    """Return title, captions, head and rows of a Markdown file that holds one table, as `reports.tables` writes it."""
+    """Return title, captions, head, rows and notes of a Markdown file that holds one table, as `reports.tables` writes it."""
     lines = [line for line in text.splitlines() if line]
     table = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
-    captions = [line for line in lines[1:] if not line.startswith("|")]
-    return {"title": lines[0].lstrip("# "), "caption": captions, "head": table[0], "rows": table[2:]}
+    first = next(number for number, line in enumerate(lines) if line.startswith("|"))
+    title, notes = lines[0].lstrip("# "), lines[first + len(table) :]
+    return {"title": title, "caption": lines[1:first], "head": table[0], "rows": table[2:], "notes": notes}
 
 
 def render_page(folder: Path, *, cells: int, markdown: Sequence[str], plots: Sequence[str], images: Sequence[str]) -> None:

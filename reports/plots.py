@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
 from bench.records import RunRecord
+from reports.cells import table2_cells
 from reports.frames import METHOD_ORDER, Labels, cell_rows, network_rows, rank
-from reports.tables import table2_cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +72,7 @@ def plot_accuracy(records: Sequence[RunRecord], path: Path) -> None:
         sns.stripplot(**how, dodge=True, palette=["grey"] * len(shown), size=2.5, legend=False)
         sns.pointplot(**how, **aside, palette=palette, errorbar="sd", linestyle="none", markersize=5, legend=False)
         for cell in cells:
-            if cell.dataset == dataset and cell.published is not None:
+            if cell.dataset == dataset and cell.published and cell.ipc in ipcs and labels.column(cell.method) in shown:
                 place = ipcs.index(cell.ipc) + width * (shown.index(labels.column(cell.method)) - (len(shown) - 1) / 2)
                 value = cell.published.value
                 axes.hlines(value, place - width / 2, place + width / 2, color="black", linestyle="dashed", lw=1.5)

@@ -8,6 +8,24 @@ from pathlib import Path
 
 import pandas as pd
 
+RUNS = 5
+"""Runs behind a published ±. The paper does not say; the field's habit, taken here, is the deviation over five of them."""
+
+PAPER_METHODS = {"random": "Random", "dc": "DC", "dsa": "DSA", "cafe": "CAFE", "dm": "DM", "kr": "KR", "whole": "Whole"}
+"""The columns of the published Table 2 ("Ours" there is `kr` here), and what is printed where no record says so."""
+
+BEST_CORESET = "best_coreset_selection"
+"""The column of Table 1 that our coreset selections stand against; its other one names no method, network or source."""
+
+MATCHING = ("dm", "kr")
+"""The published methods that run the common matching loop, so that its settings are the published ones or are not."""
+
+HYPER = {"kr": {"hidden": 128, "clip": 0.01, "steps": 100, "critic_lr": 1e-3, "critic_optimizer": "adam"}}
+"""The hyper-parameters that stand for the published method: the paper's (`steps`, `critic_lr`), else our reading of it."""
+
+NOT_AUGMENTED = {"random": "probably without augmentation", "dc": "without augmentation", "cafe": "without augmentation"}
+"""Methods whose published numbers come from another evaluation than the common one, which augments."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -17,6 +35,12 @@ class Published:
     plus_minus: float
     source: str
     note: str
+
+
+def evaluation_note(dataset: str, method: str) -> str:
+    """Return how the published evaluation of a cell differed from the common one, or an empty text."""
+    how = "with crop, scale and rotation" if (dataset, method) == ("mnist", "dc") else NOT_AUGMENTED.get(method)
+    return f"the published evaluation was {how}, ours has DSA" if how else ""
 
 
 @lru_cache(maxsize=1)

@@ -44,6 +44,9 @@ def test_a_report_has_every_file_and_the_page_shows_them(tmp_path):
             assert picture.width > 50
     assert "70.5 ± 0.7 (70.7 ± 0.6)" in page
     assert "Seconds of each cell" in page
+    assert "1 of 3 cells reproduced, 1 above, 1 below" in page
+    for piece in ("(70.7 ± 0.6) ✓", "✓ reproduced: ", '<p class="caption">[1] the published evaluation'):
+        assert piece in page
 
 
 def test_what_an_earlier_report_left_goes(tmp_path):
@@ -59,7 +62,9 @@ def test_failed_and_unwanted_records_are_left_out(tmp_path):
     for found in (record(), record("kr")):
         write_record(tmp_path / "records", found)
     write_report(tmp_path, wanted={record().hash})
-    assert "KR" not in (tmp_path / "report" / "table2.md").read_text()
+    text = (tmp_path / "report" / "table2.md").read_text()
+    assert "(70.7 ± 0.6) ✓" in text
+    assert "– (72.2 ± 0.6)" in text
 
 
 def test_no_record_is_a_users_mistake(tmp_path):

@@ -1,0 +1,133 @@
+"""The cells of Table 2: what was measured, what is published, and the verdict on the one by the other."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from bench.records import RunRecord
+from reports.frames import (
+    DATASET_ORDER,
+    METHOD_ORDER,
+    Labels,
+    Statistics,
+    expanded,
+    network_rows,
+    rank,
+    statistics,
+    variant_names,
+)
+from reports.published import BEST_CORESET, PAPER_METHODS, Published, published
+from reports.verdicts import Verdict, compare, departures, verdict
+
+CORESETS = ("random", "herding", "kcenter", "kmeans")
+"""What Table 1's "coreset selection" is the best of. Random counts: it is the best at CIFAR-10, IPC 50."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: what was measured, None where nothing was; what is published, if anything is, and then the verdict."""
+
+    dataset: str
+    ipc: int
+    method: str
+    measured: Statistics | None
+    published: Published | None
+    verdict: Verdict | None
+    records: tuple[RunRecord, ...] = ()
+
+    @property
+    def base(self) -> str:
+        """The method, without the settings that tell its column from others."""
+        return self.method.split(" ")[0]
+
+    @property
+    def counted(self) -> tuple[str, int | None, str]:
+        """What counts as one: the whole training set is one cell, however many rows it stands in."""
+        return self.dataset, None if self.base == "whole" else self.ipc, self.method
+
+
+def table2_cells(records: Sequence[RunRecord]) -> list[Cell]:
+    """Return the cells in reading order: the measured, and of their datasets the published that were not run."""
+    cells = _measured(records)
+    cells += _whole_in_other_rows(cells)
+    cells += _best_coresets(cells, Labels.of(records))
+    datasets, done = {cell.dataset for cell in cells}, {(cell.dataset, cell.ipc, cell.base) for cell in cells}
+    for (dataset, ipc, method), known in published().items():
+        if dataset in datasets and method in PAPER_METHODS and (dataset, ipc, method) not in done:
+            cells.append(Cell(dataset, ipc, method, None, known, Verdict("not run")))
+    return sorted(cells, key=lambda cell: (rank(cell.dataset, DATASET_ORDER), cell.ipc, rank(cell.method, METHOD_ORDER)))
+
+
+def _measured(records: Sequence[RunRecord]) -> list[Cell]:
+    names, varied = variant_names(records), _varied(records)
+    members: dict[tuple[str, int, str], list[RunRecord]] = defaultdict(list)
+    for record, ipc in expanded(records):
+        members[record.spec["dataset"], ipc, names[record.hash]].append(record)
+    cells = []
+    for key, frame in network_rows(records).groupby(["dataset", "ipc", "method"], sort=False):
+        dataset, ipc, method = cast("tuple[str, int, str]", key)
+        own, measured = members[dataset, ipc, method], statistics(frame)
+        known = published().get((dataset, int(ipc), method.split(" ")[0]))
+        found = None if known is None else verdict(measured, known, own[0].spec, varied=varied[_group(own[0])])
+        cells.append(Cell(dataset, int(ipc), method, measured, known, found, tuple(own)))
+    return cells
+
+
+def _group(record: RunRecord) -> tuple[str, int | None, str, str]:
+    spec = record.spec
+    return spec["dataset"], spec["ipc"], spec["method"], spec["protocol"]["profile"]
+
+
+def _varied(records: Sequence[RunRecord]) -> dict[tuple[str, int | None, str, str], set[str]]:
+    """Return the hyper-parameters that records of one dataset, IPC, method and profile do not agree in."""
+    values: dict[tuple[str, int | None, str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for record in records:
+        for name, value in record.spec["hyper"].items():
+            values[_group(record)][name].add(str(value))
+    return defaultdict(set, {key: {name for name in each if len(each[name]) > 1} for key, each in values.items()})
+
+
+def _whole_in_other_rows(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the whole training set's cells for the published rows of its dataset in which nothing else was run."""
+    there = {(cell.dataset, cell.ipc, cell.method) for cell in cells}
+    first = {(cell.dataset, cell.method): cell for cell in cells if cell.base == "whole"}
+    return [
+        replace(cell, ipc=ipc)
+        for (dataset, method), cell in first.items()
+        for other, ipc, name in published()
+        if other == dataset and name == "whole" and (dataset, ipc, method) not in there
+    ]
+
+
+def _best_coresets(cells: Sequence[Cell], labels: Labels) -> list[Cell]:
+    """Return Table 1's best coreset selection, for datasets with a selection other than random, against the best measured."""
+    found = []
+    for dataset in {cell.dataset for cell in cells if cell.base in CORESETS[1:]}:
+        for (other, ipc, method), known in published().items():
+            if other != dataset or method != BEST_CORESET:
+                continue
+            rows = [cell for cell in cells if (cell.dataset, cell.ipc) == (dataset, ipc) and cell.base in CORESETS]
+            fair = [(cell, cell.measured) for cell in rows if cell.measured and not departures(cell.records[0].spec)]
+            if any(cell.base != "random" for cell, _ in fair):
+                best, measured = max(fair, key=lambda pair: pair[1].mean)
+                others = ", ".join(labels.column(cell.method) for cell, _ in fair)
+                note = f"the best here of {others}: {labels.column(best.method)}"
+                note += f"; published value: {known.note}" if known.note else ""
+                judged = compare(measured, known, note=note)
+                found.append(Cell(dataset, ipc, BEST_CORESET, measured, known, judged, best.records))
+            else:
+                found.append(Cell(dataset, ipc, BEST_CORESET, None, known, Verdict("not run")))
+    return found
+
+
+def summary(cells: Sequence[Cell]) -> str:
+    """Return the verdicts in one line."""
+    kinds = Counter({cell.counted: cell.verdict.kind for cell in cells if cell.verdict}.values())
+    if not kinds:
+        return "No published value to compare with."
+    compared = kinds["reproduced"] + kinds["above"] + kinds["below"]
+    text = f"{kinds['reproduced']} of {compared} cells reproduced, {kinds['above']} above, {kinds['below']} below"
+    return f"{text}; {kinds['not comparable']} not comparable; {kinds['not run']} published cells of these datasets not run."
