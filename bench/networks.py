@@ -85,16 +85,26 @@ class ConvNet:
         parameters.append(torch.empty(self.classes).uniform_(-bound, bound, generator=generator))
         return tuple(parameters)
 
+    def _relu(self, block: int, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        weight, bias, scale, shift = parameters[4 * block : 4 * block + 4]
+        padding = 3 if block == 0 and self.channels == 1 else 1
+        x = F.conv2d(x, weight, bias, padding=padding)  # [N, width, s, s]
+        return F.relu(F.group_norm(x, self.width, scale, shift))
+
     def features(self, images: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Return the features of `images` `[N, channels, H, W]`: the flattened last map, `[N, features_dim]`, not negative."""
         x = images
         for block in range(self.depth):
-            weight, bias, scale, shift = parameters[4 * block : 4 * block + 4]
-            padding = 3 if block == 0 and self.channels == 1 else 1
-            x = F.conv2d(x, weight, bias, padding=padding)  # [N, width, s, s]
-            x = F.relu(F.group_norm(x, self.width, scale, shift))
-            x = F.avg_pool2d(x, 2)  # [N, width, s/2, s/2]
+            x = F.avg_pool2d(self._relu(block, x, parameters), 2)  # [N, width, s/2, s/2]
         return x.flatten(1)
+
+    def layers(self, images: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the maps of `images` `[N, channels, H, W]` after each ReLU, `[N, width, s, s]`, then the features."""
+        found, x = [], images
+        for block in range(self.depth):
+            found.append(self._relu(block, x, parameters))
+            x = F.avg_pool2d(found[-1], 2)  # [N, width, s/2, s/2]
+        return *found, x.flatten(1)
 
     def logits(self, images: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Return the scores of `images` `[N, channels, H, W]` for each class, `[N, classes]`."""
