@@ -12,6 +12,7 @@ from bench.errors import UsageError, unknown
 from bench.options import options_of
 from bench.protocol import sections
 from bench.types import Method, Objective, SyntheticSet, Task
+from methods.cafe import LayerAlignment, align_features
 from methods.dm import MeanMatching
 from methods.emd import ExactTransport
 from methods.gradient import GradientMatching, SiameseGradientMatching, match_gradients
@@ -22,6 +23,7 @@ from methods.user import check_objective, load_callable, objective_factory
 
 DC = "Zhao, Mopuri and Bilen 2021, Algorithm 1"
 DSA = "Zhao and Bilen 2021"
+CAFE = "Wang et al. 2022"
 DM = "Zhao and Bilen 2023, eq. 4"
 PAPER = "Li, Xue and Shi 2025"
 
@@ -60,6 +62,7 @@ def own_loop(
 _ONE_STEP = {"outer": 1, "inner": 1}
 _DC_QUICK = {**_ONE_STEP, "iterations": 60, "real_batch": 64, "lr_images": 1.0}
 _DC_CPU = {**_ONE_STEP, "iterations": 300, "real_batch": 64, "lr_images": 1.0}
+_CAFE_SHORT = {"real_batch": 64, "query_batch": 32, "window": 3, "outer_limit": 6, "inner_limit": 6}
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -67,6 +70,15 @@ METHODS: dict[str, Method] = {
         Method("random", "Random", f"{PAPER}, Table 2", None, random_images, sections=("eval",)),
         own_loop("dc", "DC", DC, GradientMatching, match_gradients, quick=_DC_QUICK, cpu=_DC_CPU),
         own_loop("dsa", "DSA", DSA, SiameseGradientMatching, match_gradients, quick=_DC_QUICK, cpu=_DC_CPU),
+        own_loop(
+            "cafe",
+            "CAFE",
+            CAFE,
+            LayerAlignment,
+            align_features,
+            quick={**_CAFE_SHORT, "iterations": 10},
+            cpu={**_CAFE_SHORT, "iterations": 70},
+        ),
         matching("dm", "DM", DM, MeanMatching, quick=3.0, cpu=3.0),
         matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=30.0),
         matching("sinkhorn", "Sinkhorn", "Cuturi 2013; Feydy et al. 2019, eq. 3", Sinkhorn, quick=10.0, cpu=30.0),
