@@ -60,9 +60,9 @@ def own_loop(
 
 # What a short profile's budget asks for; docs/protocol.md says how it was chosen.
 _ONE_STEP = {"outer": 1, "inner": 1}
-_DC_QUICK = {**_ONE_STEP, "iterations": 60, "real_batch": 64, "lr_images": 1.0}
+_DC_QUICK = {**_ONE_STEP, "iterations": 40, "real_batch": 32, "lr_images": 1.0}
 _DC_CPU = {**_ONE_STEP, "iterations": 300, "real_batch": 64, "lr_images": 1.0}
-_CAFE_SHORT = {"real_batch": 64, "query_batch": 32, "window": 3, "outer_limit": 6, "inner_limit": 6}
+_CAFE_SHORT = {"query_batch": 32, "window": 3, "outer_limit": 6, "inner_limit": 6}
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -76,8 +76,8 @@ METHODS: dict[str, Method] = {
             CAFE,
             LayerAlignment,
             align_features,
-            quick={**_CAFE_SHORT, "iterations": 10},
-            cpu={**_CAFE_SHORT, "iterations": 70},
+            quick={**_CAFE_SHORT, "iterations": 5, "real_batch": 32},
+            cpu={**_CAFE_SHORT, "iterations": 60, "real_batch": 64},
         ),
         matching("dm", "DM", DM, MeanMatching, quick=3.0, cpu=3.0),
         matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=30.0),
