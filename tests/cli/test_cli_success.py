@@ -120,7 +120,7 @@ def test_a_record_holds_what_the_issue_lists(grid):
         if method in (*MATCHING, *OWN_LOOP):
             settings = spec["protocol"]["match"] if method in MATCHING else spec["hyper"]
             assert settings["iterations"] == len(record["loss"]) == 2
-            assert settings["real_batch"] == (4 if method in MATCHING else 64)
+            assert settings["real_batch"] == (4 if method in MATCHING else 32)
             assert all(record["seconds"][stage] >= 0 for stage in ("features", "loss", "update"))
             assert record["seconds_per_iteration"] > 0
         else:
@@ -375,7 +375,7 @@ CHANGES = {
     "--set kr.hidden=64": {"kr"},
     "--set kr.lr_images=3": {"kr"},
     "--set dc.lr_images=3": {"dc"},
-    "--set dc.iterations=3": {"dc"},
+    "--set dc.outer=3": {"dc"},
     "--set match.real_batch=5": {"dm", "kr"},
     "--set eval.epochs=7": {"random", "dc", "dm", "kr"},
     "--set whole.epochs=7": {"whole"},
