@@ -107,15 +107,30 @@ def _features(network: ConvNet) -> Callable[..., Tensor]:
     return features
 
 
+def _layer_sums(network: ConvNet) -> Callable[..., tuple[Tensor, ...]]:
+    def sums(images: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        """Return the sum over the images of each map after a ReLU, then the features of each image."""
+        *maps, features = network.layers(images, parameters)
+        return *(relu.sum(0) for relu in maps), features
+
+    return sums
+
+
+_KERNELS: dict[str, Callable[[ConvNet], Callable[..., Any]]] = {
+    "features": _features,
+    "loss": _training_loss,
+    "layer sums": _layer_sums,
+}
+
+
 @cache
-def _kernel(kind: Literal["features", "loss"], network: ConvNet, compile: bool) -> Kernel:
+def _kernel(kind: str, network: ConvNet, compile: bool) -> Kernel:
     """Return the kernel that all cells of a run share."""
     if compile:
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no CUDA
         # One code object serves every network and shape of a run; the default limit of 8 would stop at the third dataset.
         torch._dynamo.config.recompile_limit = 256
-    make = _features if kind == "features" else _training_loss
-    return Kernel(make(network), compile=compile)
+    return Kernel(_KERNELS[kind](network), compile=compile)
 
 
 @dataclass(frozen=True)
@@ -167,6 +182,10 @@ class Compute:
         """Return the kernel of the training loss, likewise."""
         return _kernel("loss", network, flops >= _COMPILE_FLOPS)
 
+    def layer_sums_kernel(self, network: ConvNet, flops: float) -> Kernel:
+        """Return the kernel of the sums of the maps after each ReLU, likewise."""
+        return _kernel("layer sums", network, flops >= _COMPILE_FLOPS)
+
     def features(self, kernel: Kernel, network: ConvNet, images: Tensor, parameters: Parameters) -> Tensor:
         """Return float32 features `[N, features_dim]` of `images` `[N, channels, H, W]`, chunk by chunk, without gradient."""
         kind = torch.bfloat16 if self.precision == "bf16" else torch.float32
@@ -175,6 +194,20 @@ class Compute:
         with torch.no_grad():
             parts = [kernel(part, *weights).float() for part in self._padded(network, images)]
         return torch.cat(parts)[: len(images)]  # [N, features_dim]
+
+    @staticmethod
+    def weighted(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield what the kernel of the training loss takes, chunk by chunk of `size`: their losses sum to the mean.
+
+        The last chunk is filled up with images of no weight: one shape, so one compiled graph.
+        """
+        for part, part_labels in zip(images.split(size), labels.split(size), strict=True):
+            rest = size - len(part)
+            weights = torch.full((len(part),), 1 / len(images), device=images.device)
+            if rest:
+                part = F.pad(part, (0, 0, 0, 0, 0, 0, 0, rest))
+                part_labels, weights = F.pad(part_labels, (0, rest)), F.pad(weights, (0, rest))
+            yield part.contiguous(memory_format=torch.channels_last), part_labels, weights
 
     def _padded(self, network: ConvNet, images: Tensor) -> Iterator[Tensor]:
         """Yield chunks of one size, the last filled up with zeros: one shape, so one compiled graph."""

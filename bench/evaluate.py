@@ -48,7 +48,8 @@ def epochs_of(settings: Training) -> int:
     return settings.epochs + (settings.schedule == "step")
 
 
-def _sgd(parameters: Parameters, settings: Training) -> torch.optim.SGD:
+def sgd(parameters: Parameters, settings: Training) -> torch.optim.SGD:
+    """Return a fresh optimiser of a network's parameters."""
     device = parameters[0].device.type
     return torch.optim.SGD(
         parameters,
@@ -61,7 +62,10 @@ def _sgd(parameters: Parameters, settings: Training) -> torch.optim.SGD:
 
 
 class Trainer:
-    """Trains one network after another on one set of images; every draw is from the streams of `stage`."""
+    """Trains one network after another on one set of images; every draw is from the streams of `stage`.
+
+    The set is not copied: where its images change between epochs, as in a bi-level loop, each epoch takes them as they are.
+    """
 
     def __init__(self, task: Task, syn: SyntheticSet, settings: Training, *, stage: str = "evaluate") -> None:
         """Take the set, and compile the loss where there is work enough."""
@@ -78,35 +82,41 @@ class Trainer:
         """Return the parameters of network `number` after its last epoch."""
         draw = self.streams.generator(self.stage, number)
         parameters = tuple(p.requires_grad_() for p in self.compute.put(self.network.init(draw)))
-        optimizer = _sgd(parameters, self.settings)
+        optimizer = sgd(parameters, self.settings)
         epochs, total = epochs_of(self.settings), len(self.labels)
         for epoch in range(epochs):
             if self.settings.schedule == "step" and epoch == self.settings.epochs // 2 + 2:
-                optimizer = _sgd(parameters, self.settings)  # a fresh one: its momentum starts at zero
-            order = torch.randperm(total, generator=draw)
-            for begin in range(0, total, self.batch):
+                optimizer = sgd(parameters, self.settings)  # a fresh one: its momentum starts at zero
+
+            def before(begin: int, epoch: int = epoch, optimizer: torch.optim.SGD = optimizer) -> None:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(self.settings, epoch, begin / total)
-                self.step(order[begin : begin + self.batch], parameters, optimizer, draw)
                 report(epoch, begin)
+
+            self.epoch(parameters, optimizer, draw, before)
         return parameters
+
+    def epoch(
+        self,
+        parameters: Parameters,
+        optimizer: torch.optim.Optimizer,
+        draw: torch.Generator,
+        before: Callable[[int], None] = lambda begin: None,
+    ) -> None:
+        """Pass over the set once, in random order, batch by batch; `before` each is told where the batch begins."""
+        total = len(self.labels)
+        order = torch.randperm(total, generator=draw)
+        for begin in range(0, total, self.batch):
+            before(begin)
+            self.step(order[begin : begin + self.batch], parameters, optimizer, draw)
 
     def step(self, index: Tensor, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: torch.Generator) -> None:
         """Take one step of SGD on the images that `index` names, summing gradients over chunks that stay in cache."""
-        device = self.images.device
-        index = index.to(device, non_blocking=True)
+        index = index.to(self.images.device, non_blocking=True)
         draws = self.augmentation.draw(draw, len(index), shared=True)
         images = self.augmentation.apply(self.images[index].unsqueeze(1), draws).squeeze(1)
-        labels = self.labels[index]
-        for begin in range(0, len(index), self.chunk):
-            part, part_labels = images[begin : begin + self.chunk], labels[begin : begin + self.chunk]
-            rest = self.chunk - len(part)
-            weights = torch.full((len(part),), 1 / len(index), device=device)
-            if rest:  # filled up with images of no weight: one shape, so one compiled graph
-                part = F.pad(part, (0, 0, 0, 0, 0, 0, 0, rest))
-                part_labels, weights = F.pad(part_labels, (0, rest)), F.pad(weights, (0, rest))
-            part = part.contiguous(memory_format=torch.channels_last)
-            self.kernel(part, part_labels, weights, *parameters).backward()
+        for part in self.compute.weighted(images, self.labels[index], self.chunk):
+            self.kernel(*part, *parameters).backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from bench.augment import Augmentation
+from bench.augment import Augmentation, Draws
 from bench.compute import Kernel
 from bench.errors import DistillationError
+from bench.networks import Parameters
 from bench.timing import Stopwatch
 from bench.types import Bundle, Objective, Progress, SyntheticSet, Task, Trace
 
@@ -59,35 +61,96 @@ def synthetic_features(kernel: Kernel, task: Task, images: Tensor, parameters: t
     return torch.cat([kernel(part, *parameters) for part in images.split(chunk)])
 
 
+def starting_images(task: Task, start: Literal["real", "noise"]) -> SyntheticSet:
+    """Return where the images start: the real ones of `initial_images`, or Gaussian noise with their labels."""
+    real = initial_images(task)
+    if start == "real":
+        return real
+    noise = torch.randn(real.images.shape, generator=task.streams.generator("noise"))
+    return SyntheticSet(noise.to(task.compute.device), real.labels)
+
+
+class Batches:
+    """What each step draws, whatever the method: a network, a real batch and one augmentation a class."""
+
+    def __init__(self, task: Task, *, real_batch: int, augment: str) -> None:
+        """Take `real_batch` images a class, or the smallest class's number where that is less."""
+        self.task, self.members = task, class_members(task.bundle)
+        self.smallest = min(len(index) for index in self.members)
+        self.size = min(real_batch, self.smallest)
+        self.augmentation = Augmentation.parse(augment, flip=task.bundle.flip)
+
+    def network(self, step: int) -> Parameters:
+        """Return the random network of `step`."""
+        return self.task.compute.put(self.task.network.init(self.task.streams.generator("extractor", step)))
+
+    def draws(self, step: int) -> Draws:
+        """Return what augments each class at `step`, real and synthetic images alike."""
+        return self.augmentation.draw(self.task.streams.generator("augment", step), len(self.members), shared=False)
+
+    def real(self, step: int, draws: Draws) -> Tensor:
+        """Return the real images of `step`, `[C, n, channels, H, W]`, augmented by `draws`."""
+        return self.augmentation.apply(self.images("real", step, self.size), draws)
+
+    def images(self, stream: str, step: int, count: int) -> Tensor:
+        """Return `count` real images of each class (at most the smallest class's), `[C, count, channels, H, W]`."""
+        bundle, device = self.task.bundle, self.task.compute.device
+        generator = self.task.streams.generator(stream, step)
+        index = draw_real(self.members, min(count, self.smallest), generator)  # [C, count]
+        return normalise(bundle.train.images[index].to(device, non_blocking=True), bundle)
+
+
+class Recorder:
+    """The losses and seconds of a loop over the images, and its reports of progress."""
+
+    def __init__(self, task: Task, iterations: int) -> None:
+        """Start with nothing recorded."""
+        self.task, self.iterations = task, iterations
+        self.stopwatch, self.losses = Stopwatch(task.compute.device), list[Tensor]()
+        self._reported = time.monotonic()
+
+    def add(self, loss: Tensor) -> None:
+        """End an iteration whose loss was `loss`."""
+        self.losses.append(loss.detach())
+        self.stopwatch.next_step()
+        # The loss is read, which waits for the device, only as often as a person looks.
+        if time.monotonic() - self._reported > _REPORT_SECONDS:
+            self._reported = time.monotonic()
+            note = f"loss {check_finite(float(self.losses[-1]), len(self.losses) - 1):.4g}"
+            self.task.report(Progress("distill", len(self.losses), self.iterations, note))
+
+    def finish(self, images: Tensor, labels: Tensor, kernels: dict[str, str]) -> SyntheticSet:
+        """Return the set of `images` `[C, m, channels, H, W]`; raise `DistillationError` where a loss was no finite number."""
+        seconds, steps = self.stopwatch.read()
+        values = [] if not self.losses else torch.stack(self.losses).tolist()
+        for step, value in enumerate(values):
+            check_finite(value, step)
+        return SyntheticSet(images.detach().flatten(0, 1), labels, Trace(tuple(values), seconds, steps, kernels))
+
+
 class _Extractors:
     """Features of a step's real and synthetic images under that step's random network."""
 
-    def __init__(self, task: Task, *, real_batch: int) -> None:
-        self.task = task
-        self.bundle, self.match = task.bundle, task.spec.protocol.match
-        self.members = class_members(self.bundle)
-        self.batch = min(real_batch, min(len(index) for index in self.members))
-        self.augmentation = Augmentation.parse(self.match.augment, flip=self.bundle.flip)
-        classes, ipc = len(self.bundle.classes), task.spec.ipc or 1
+    def __init__(self, task: Task) -> None:
+        self.task, self.match = task, task.spec.protocol.match
+        self.batches = Batches(task, real_batch=self.match.real_batch, augment=self.match.augment)
+        classes, ipc = len(task.bundle.classes), task.spec.ipc or 1
         work = self.match.iterations * task.network.flops * classes
-        self.real_kernel = task.compute.features_kernel(task.network, work * self.batch)
+        self.real_kernel = task.compute.features_kernel(task.network, work * self.batches.size)
         self.syn_kernel = task.compute.features_kernel(task.network, 3 * work * ipc)
 
     def __call__(self, step: int, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return real features `[C, n, d]` and synthetic ones `[C, m, d]` of `images` `[C, m, channels, H, W]` at `step`."""
-        task, streams, device = self.task, self.task.streams, self.task.compute.device
-        network_step = step if self.match.extractor == "fresh" else 0
-        parameters = task.compute.put(task.network.init(streams.generator("extractor", network_step)))
-        draws = self.augmentation.draw(streams.generator("augment", step), len(images), shared=False)
+        task, batches = self.task, self.batches
+        parameters = batches.network(step if self.match.extractor == "fresh" else 0)
+        draws = batches.draws(step)
 
-        index = draw_real(self.members, self.batch, streams.generator("real", step))  # [C, n]
-        real = normalise(self.bundle.train.images[index].to(device, non_blocking=True), self.bundle)
-        real = self.augmentation.apply(real, draws).flatten(0, 1)  # [C·n, channels, H, W]
-        real_features = task.compute.features(self.real_kernel, task.network, real, parameters)
+        real = batches.real(step, draws)
+        real_features = task.compute.features(self.real_kernel, task.network, real.flatten(0, 1), parameters)
 
-        syn = self.augmentation.apply(images, draws).flatten(0, 1)
+        syn = batches.augmentation.apply(images, draws).flatten(0, 1)
         syn_features = synthetic_features(self.syn_kernel, task, syn, parameters)
-        return real_features.unflatten(0, index.shape), syn_features.unflatten(0, images.shape[:2])
+        return real_features.unflatten(0, real.shape[:2]), syn_features.unflatten(0, images.shape[:2])
 
 
 def match(task: Task, objective: Objective, *, watch: Callable[[int, Tensor, Tensor], None] | None = None) -> SyntheticSet:
@@ -95,16 +158,13 @@ def match(task: Task, objective: Objective, *, watch: Callable[[int, Tensor, Ten
 
     Raise `DistillationError` where the loss is no finite number.
     """
-    settings, device = task.spec.protocol.match, task.compute.device
-    start = initial_images(task)
-    images = start.images.unflatten(0, (len(task.bundle.classes), -1)).clone()  # [C, m, channels, H, W]
-    if settings.start == "noise":
-        images = torch.randn(images.shape, generator=task.streams.generator("noise")).to(device)
-    images.requires_grad_()
+    settings = task.spec.protocol.match
+    start = starting_images(task, settings.start)
+    images = start.images.unflatten(0, (len(task.bundle.classes), -1)).clone().requires_grad_()  # [C, m, channels, H, W]
     assert settings.lr_images is not None
     optimizer = torch.optim.SGD([images], lr=settings.lr_images, momentum=settings.momentum)
-    extract, stopwatch, losses = _Extractors(task, real_batch=settings.real_batch), Stopwatch(device), []
-    reported = time.monotonic()
+    extract, recorder = _Extractors(task), Recorder(task, settings.iterations)
+    stopwatch = recorder.stopwatch
 
     for step in range(settings.iterations):
         with stopwatch.stage("features"):
@@ -118,19 +178,10 @@ def match(task: Task, objective: Objective, *, watch: Callable[[int, Tensor, Ten
         with stopwatch.stage("update"):
             images.grad = torch.autograd.grad(syn, images, slope)[0]
             optimizer.step()
-        losses.append(loss.detach())
-        stopwatch.next_step()
-        # The loss is read, which waits for the device, only as often as a person looks.
-        if time.monotonic() - reported > _REPORT_SECONDS:
-            reported = time.monotonic()
-            task.report(Progress("distill", step + 1, settings.iterations, f"loss {check_finite(float(losses[-1]), step):.4g}"))
+        recorder.add(loss)
 
-    seconds, steps = stopwatch.read()
-    values = [] if not losses else torch.stack(losses).tolist()
-    for step, value in enumerate(values):
-        check_finite(value, step)
     kernels = {"real features": extract.real_kernel.note, "synthetic features": extract.syn_kernel.note}
-    return SyntheticSet(images.detach().flatten(0, 1), start.labels, Trace(tuple(values), seconds, steps, kernels))
+    return recorder.finish(images, start.labels, kernels)
 
 
 def check_finite(loss: float, step: int) -> float:

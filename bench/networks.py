@@ -88,17 +88,19 @@ class ConvNet:
         parameters.append(torch.empty(self.classes).uniform_(-bound, bound, generator=generator))
         return tuple(parameters)
 
+    def _relu(self, block: int, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        weight, bias, scale, shift = parameters[4 * block : 4 * block + 4]
+        padding = 3 if block == 0 and self.channels == 1 else 1
+        x = F.conv2d(x, weight, bias, padding=padding)  # [N, width, s, s]
+        return F.relu(F.group_norm(x, self.width, scale, shift, _NORM_EPS))
+
     def features(self, images: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Return the features of `images` `[N, channels, H, W]`: the flattened last map, `[N, features_dim]`, not negative."""
         x, first = images, 0
         if self.channels == 1 and not torch.is_grad_enabled():
             x, first = self._grey_block(images, parameters[0], *parameters[2:4]), 1
         for block in range(first, self.depth):
-            weight, bias, scale, shift = parameters[4 * block : 4 * block + 4]
-            padding = 3 if block == 0 and self.channels == 1 else 1
-            x = F.conv2d(x, weight, bias, padding=padding)  # [N, width, s, s]
-            x = F.relu(F.group_norm(x, self.width, scale, shift, _NORM_EPS))
-            x = F.avg_pool2d(x, 2)  # [N, width, s/2, s/2]
+            x = F.avg_pool2d(self._relu(block, x, parameters), 2)  # [N, width, s/2, s/2]
         return x.flatten(1)
 
     def _grey_block(self, images: Tensor, weight: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -124,6 +126,14 @@ class ConvNet:
         even, odd = maps[:, 0::2, : 2 * side], maps[:, 1::2, : 2 * side]
         pooled = (even[:, :, 0::2] + even[:, :, 1::2] + odd[:, :, 0::2] + odd[:, :, 1::2]) * 0.25
         return pooled.permute(0, 3, 1, 2)  # channels last in memory
+
+    def layers(self, images: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the maps of `images` `[N, channels, H, W]` after each ReLU, `[N, width, s, s]`, then the features."""
+        found, x = [], images
+        for block in range(self.depth):
+            found.append(self._relu(block, x, parameters))
+            x = F.avg_pool2d(found[-1], 2)  # [N, width, s/2, s/2]
+        return *found, x.flatten(1)
 
     def logits(self, images: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Return the scores of `images` `[N, channels, H, W]` for each class, `[N, classes]`."""

@@ -57,6 +57,8 @@ def resolve_hyper(method: Method, texts: Mapping[str, str], protocol: BenchProto
     given = parse_options(options, texts, owner=method.name)
     usual = method.defaults.get(protocol.profile, {})
     hyper = {name: given.get(name, usual.get(name, option.default)) for name, option in options.items()}
+    if method.settings is not None:
+        method.settings(**hyper)  # refuses at once what one option's type and range do not show
     if "match" in method.sections:
         del hyper["lr_images"]  # it goes into the protocol's section
         chosen = given.get("lr_images") or protocol.match.lr_images or usual.get("lr_images", 1.0)

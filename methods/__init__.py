@@ -5,20 +5,26 @@ Torch is imported where tensors are made, not here: `run_all.py --list` answers 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bench.errors import UsageError, unknown
 from bench.options import options_of
 from bench.protocol import sections
 from bench.types import Method, Objective, SyntheticSet, Task
+from methods.cafe import LayerAlignment, align_features
 from methods.coresets import FeatureNetwork, Rule, herding, kcenter, kmeans, select
 from methods.dm import MeanMatching
 from methods.emd import ExactTransport
+from methods.gradient import GradientMatching, SiameseGradientMatching, match_gradients
 from methods.kr import KantorovichRubinstein
 from methods.selection import random_images, whole_set
 from methods.sinkhorn import Sinkhorn
 from methods.user import check_objective, load_callable, objective_factory
 
+DC = "Zhao, Mopuri and Bilen 2021, Algorithm 1"
+DSA = "Zhao and Bilen 2021"
+CAFE = "Wang et al. 2022"
 DM = "Zhao and Bilen 2023, eq. 4"
 PAPER = "Li, Xue and Shi 2025"
 
@@ -48,6 +54,28 @@ def coreset(name: str, label: str, source: str, rule: Rule, **epochs: int) -> Me
     return Method(name, label, source, None, distill, sections=sections, settings=FeatureNetwork, defaults=defaults)
 
 
+def own_loop(
+    name: str,
+    label: str,
+    source: str,
+    settings: Callable[..., Any],
+    loop: Callable[[Task, Any], SyntheticSet],
+    **defaults: Mapping[str, Any],
+) -> Method:
+    """Return the method with a loop of its own under `settings`; `defaults` are those of its fields by profile."""
+
+    def distill(task: Task) -> SyntheticSet:
+        return loop(task, settings(**task.spec.hyper))
+
+    return Method(name, label, source, None, distill, sections=("eval",), settings=settings, defaults=defaults)
+
+
+# What a short profile's budget asks for; docs/protocol.md says how it was chosen.
+_ONE_STEP = {"outer": 1, "inner": 1}
+_DC_QUICK = {**_ONE_STEP, "iterations": 40, "real_batch": 32, "lr_images": 1.0}
+_DC_CPU = {**_ONE_STEP, "iterations": 300, "real_batch": 64, "lr_images": 1.0}
+_CAFE_SHORT = {"query_batch": 32, "window": 3, "outer_limit": 6, "inner_limit": 6}
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -55,6 +83,17 @@ METHODS: dict[str, Method] = {
         coreset("herding", "Herding", "Welling 2009; Rebuffi et al. 2017, Algorithm 4", herding, quick=5, cpu=2),
         coreset("kcenter", "k-center", "Gonzalez 1985; Sener and Savarese 2018", kcenter, quick=5, cpu=2),
         coreset("kmeans", "k-means", "Lloyd 1982; Arthur and Vassilvitskii 2007", kmeans, quick=5, cpu=2),
+        own_loop("dc", "DC", DC, GradientMatching, match_gradients, quick=_DC_QUICK, cpu=_DC_CPU),
+        own_loop("dsa", "DSA", DSA, SiameseGradientMatching, match_gradients, quick=_DC_QUICK, cpu=_DC_CPU),
+        own_loop(
+            "cafe",
+            "CAFE",
+            CAFE,
+            LayerAlignment,
+            align_features,
+            quick={**_CAFE_SHORT, "iterations": 5, "real_batch": 32},
+            cpu={**_CAFE_SHORT, "iterations": 60, "real_batch": 64},
+        ),
         matching("dm", "DM", DM, MeanMatching, quick=3.0, cpu=3.0),
         matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=30.0),
         matching("sinkhorn", "Sinkhorn", "Cuturi 2013; Feydy et al. 2019, eq. 3", Sinkhorn, quick=10.0, cpu=30.0),

@@ -81,3 +81,19 @@ def test_parameters_are_distributed_as_torchs_default():
 def test_the_flops_of_the_usual_network():
     # By hand, 28x28 images: 2·9·(1·128·32² + 128·128·16² + 128·128·8²)
     assert ConvNet.fit((1, 28, 28), classes=10, width=128, depth=None).flops == 2 * 9 * (128 * 1024 + 16384 * 256 + 16384 * 64)
+
+
+@pytest.mark.parametrize(("shape", "depth"), [((1, 28, 28), 3), ((3, 8, 8), 2)])
+def test_layers_are_the_maps_after_each_relu_and_the_features(shape, depth):
+    network = ConvNet.fit(shape, classes=5, width=6, depth=None)
+    parameters = [p.double() for p in network.init(torch.Generator().manual_seed(0))]
+    reference = modules(network).double()
+    with torch.no_grad():
+        for own, theirs in zip(parameters, reference.parameters(), strict=True):
+            theirs.copy_(own)
+    images = torch.rand(4, *shape, dtype=torch.float64)
+    layers = network.layers(images, parameters)
+    assert len(layers) == depth + 1
+    for block, layer in enumerate(layers[:-1]):
+        torch.testing.assert_close(layer, reference[: 4 * block + 3](images))
+    assert torch.equal(layers[-1], network.features(images, parameters))

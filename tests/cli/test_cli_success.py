@@ -22,6 +22,8 @@ from methods import METHODS
 
 MATCHING = ("dm", "kr", "sinkhorn", "emd")
 SELECTION = ("random", "herding", "kcenter", "kmeans")
+OWN_LOOP = ("dc", "dsa", "cafe")
+SMALL = (*MATCHING, *OWN_LOOP, *SELECTION)
 PLOTS = ("accuracy.png", "timing.png", "accuracy_vs_time.png")
 REPORT = ("table2.md", "table2.csv", "table2.tex", "accuracy.csv", "timing.md", "timing.csv", "index.html", *PLOTS)
 
@@ -59,7 +61,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(grid):
 
 def test_there_is_one_good_record_a_cell(grid):
     cells = {(r["spec"]["method"], r["spec"]["ipc"], r["spec"]["seed"]) for r in grid.records}
-    expected = {(name, ipc, seed) for name in (*MATCHING, *SELECTION) for ipc in (1, 2) for seed in (0, 1)}
+    expected = {(name, ipc, seed) for name in SMALL for ipc in (1, 2) for seed in (0, 1)}
     # The whole training set has no IPC: one cell a seed.
     assert cells == expected | {("whole", None, seed) for seed in (0, 1)}
     assert len(grid.records) == len(cells)
@@ -116,9 +118,10 @@ def test_a_record_holds_what_the_issue_lists(grid):
         assert {"cpu", "cores", "device", "threads"} <= set(record["hardware"])
         assert record["code"]["sources"]
         assert record["error"] == ""
-        if method in MATCHING:
-            assert spec["protocol"]["match"]["iterations"] == len(record["loss"]) == 2
-            assert spec["protocol"]["match"]["real_batch"] == 4
+        if method in (*MATCHING, *OWN_LOOP):
+            settings = spec["protocol"]["match"] if method in MATCHING else spec["hyper"]
+            assert settings["iterations"] == len(record["loss"]) == 2
+            assert settings["real_batch"] == (4 if method in MATCHING else 32)
             assert all(record["seconds"][stage] >= 0 for stage in ("features", "loss", "update"))
             assert record["seconds_per_iteration"] > 0
         else:
@@ -135,9 +138,9 @@ def test_seeds_give_other_images_and_methods_of_a_seed_start_alike(grid):
         if record["spec"]["ipc"] == 1:
             tensors = load_file(grid.out / "records" / f"{record['hash']}.safetensors")
             images[record["spec"]["method"], record["spec"]["seed"]] = tensors["images"]
-    for name in (*MATCHING, *SELECTION):
+    for name in SMALL:
         assert not torch.equal(images[name, 0], images[name, 1])
-    for name in MATCHING:
+    for name in (*MATCHING, "dsa"):  # dc and cafe start from noise
         moved = (images[name, 0] - images["random", 0]).abs().max()
         assert moved > 0  # two steps were taken
         away = (images[name, 0] - images["random", 1]).abs().mean()
@@ -149,7 +152,7 @@ def test_seeds_give_other_images_and_methods_of_a_seed_start_alike(grid):
 
 def test_the_report_has_the_files_of_the_issue(grid):
     names = {path.name for path in grid.report.iterdir()}
-    pictures = {f"synthetic_digits_{ipc}_{name}.png" for ipc in (1, 2) for name in (*MATCHING, *SELECTION)}
+    pictures = {f"synthetic_digits_{ipc}_{name}.png" for ipc in (1, 2) for name in SMALL}
     assert names == {*REPORT, *pictures}
     assert all(path.stat().st_size > 0 for path in grid.report.iterdir())
 
@@ -318,11 +321,11 @@ def test_a_bare_command_means_every_method_on_digits_at_ipc_1_and_10(main, tmp_p
     status, stdout, _ = main(*profile, "--out", tmp_path / "out", "--dry-run")
     assert status == 0
     cells = [line.split(maxsplit=1)[1] for line in stdout.splitlines()]
-    for name in (*MATCHING, *SELECTION):
+    for name in SMALL:
         for ipc in (1, 10):
             assert sum(f"digits ipc {ipc} {name} " in cell for cell in cells) == seeds
     assert sum(" whole " in cell for cell in cells) == seeds
-    assert len(cells) == (2 * len(MATCHING + SELECTION) + 1) * seeds
+    assert len(cells) == (2 * len(SMALL) + 1) * seeds
 
 
 def test_a_dry_run_shows_which_cells_have_a_record(grid, main, tiny, tree):
@@ -351,18 +354,19 @@ def test_list_names_everything_and_does_not_import_torch(command):
 
 # ---- what a hash depends on ----
 
+HASHED = ("random", "herding", "dc", "dm", "kr", "whole")
+
 
 @pytest.fixture
 def hashes(main, tiny, tmp_path):
     """Return a function that gives the hash of each method's cell under a command line."""
 
     def call(*arguments):
-        base = ["--methods", "random,herding,dm,kr,whole", "--ipc", "1", "--out", tmp_path / "none", "--dry-run"]
+        base = ["--methods", ",".join(HASHED), "--ipc", "1", "--out", tmp_path / "none", "--dry-run"]
         status, stdout, stderr = main(*tiny, *base, *arguments)
         assert status == 0, stderr
-        names = ("random", "herding", "dm", "kr", "whole")
-        found = {name: next(line.split()[0] for line in stdout.splitlines() if f" {name} " in line) for name in names}
-        assert len(set(found.values())) == len(names)
+        found = {name: next(line.split()[0] for line in stdout.splitlines() if f" {name} " in line) for name in HASHED}
+        assert len(set(found.values())) == len(HASHED)
         return found
 
     return call
@@ -371,16 +375,18 @@ def hashes(main, tiny, tmp_path):
 CHANGES = {
     "--set kr.hidden=64": {"kr"},
     "--set kr.lr_images=3": {"kr"},
+    "--set dc.lr_images=3": {"dc"},
+    "--set dc.outer=3": {"dc"},
     "--set match.real_batch=5": {"dm", "kr"},
     "--set herding.epochs=7": {"herding"},
-    "--set eval.epochs=7": {"random", "herding", "dm", "kr"},
+    "--set eval.epochs=7": {"random", "herding", "dc", "dm", "kr"},
     "--set whole.lr=0.2": {"herding", "whole"},
-    "--set network.width=16": {"random", "herding", "dm", "kr", "whole"},
-    "--set data.split=validation": {"random", "herding", "dm", "kr", "whole"},
-    "--seeds 1": {"random", "herding", "dm", "kr", "whole"},
-    "--ipc 2": {"random", "herding", "dm", "kr"},
-    "--eval-nets 2": {"random", "herding", "dm", "kr", "whole"},
-    "--iterations 7": {"dm", "kr"},
+    "--set network.width=16": set(HASHED),
+    "--set data.split=validation": set(HASHED),
+    "--seeds 1": set(HASHED),
+    "--ipc 2": {"random", "herding", "dc", "dm", "kr"},
+    "--eval-nets 2": set(HASHED),
+    "--iterations 7": {"dc", "dm", "kr"},
     # What is already so, or does not bear on the numbers:
     "--set kr.hidden=128": set(),
     "--set herding.epochs=5": set(),

@@ -18,6 +18,7 @@ from methods import METHODS, find_method
 
 CLASSES, EACH, IPC, ITERATIONS = 3, 12, 2, 2
 MATCHING = [name for name, method in METHODS.items() if "match" in method.sections]
+OWN_LOOP = [name for name, method in METHODS.items() if method.settings is not None]
 PROTOCOL = Protocol(
     profile="quick",
     match=Match(iterations=ITERATIONS, real_batch=4),
@@ -27,6 +28,7 @@ PROTOCOL = Protocol(
 )
 
 every_method = pytest.mark.parametrize("name", METHODS)
+every_iterating_method = pytest.mark.parametrize("name", [*MATCHING, *OWN_LOOP])
 every_matching_method = pytest.mark.parametrize("name", MATCHING)
 
 
@@ -43,6 +45,8 @@ def task_of(method, *, seed=0, **texts):
     """Return the task that the runner would make of `method`'s one cell; `texts` is what `--set` would say of the method."""
     bundle = tiny_bundle()
     source = SimpleNamespace(name="tiny", shape=bundle.shape, code="")
+    if method.name in OWN_LOOP:
+        texts = {"iterations": str(ITERATIONS), "real_batch": "4", "start": "real"} | texts
     hyper = {method.name: texts}
     (spec,) = make_specs(
         methods=[method], sources=[source], ipcs=[IPC], seeds=[seed], protocol=PROTOCOL, hyper=hyper, precision="fp32"
@@ -76,7 +80,7 @@ def test_options_are_typed_and_their_defaults_valid(name):
         option.check(option.default, where=name)
         if option.default is not None:  # what a user types is what is stored
             assert option.parse(str(option.default), where=name) == option.default
-    assert ("lr_images" in options) == (name in MATCHING)
+    assert ("lr_images" in options) == (name in (*MATCHING, *OWN_LOOP))
 
 
 @every_matching_method
@@ -132,7 +136,7 @@ def test_distilling_returns_images_and_labels_to_train_on(name):
     assert syn.labels.bincount(minlength=CLASSES).tolist() == [count // CLASSES] * CLASSES
 
 
-@every_matching_method
+@every_iterating_method
 def test_matching_moves_every_image_away_from_its_start(name):
     task = task_of(METHODS[name])
     start, syn = initial_images(task), METHODS[name].distill(task)
@@ -140,7 +144,7 @@ def test_matching_moves_every_image_away_from_its_start(name):
     assert (syn.images != start.images).flatten(1).any(1).all()
 
 
-@every_matching_method
+@every_iterating_method
 def test_matching_leaves_a_trace(name):
     trace = METHODS[name].distill(task_of(METHODS[name])).trace
     assert len(trace.loss) == ITERATIONS

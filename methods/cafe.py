@@ -1,0 +1,254 @@
+"""CAFE: aligning the features of all layers, under networks trained on the synthetic set (Wang et al. 2022).
+
+Each iteration draws a network θ and alternates a step of SGD on the images S with epochs of training θ on S. The loss is
+
+    sum over layers l of w_l |mean psi_l(T_c) - mean psi_l(S_c)|²  +  w_d · cross-entropy(psi(T) · (mean psi(S_c))ᵀ),
+
+both summed over classes c (`alignment`, `discrimination`). The accuracy of θ on real images ("queries") says how long: training
+θ ends when the last `window` accuracies range over more than `inner_range`, the iteration when those after the last `window`
+steps on S range over less than `outer_range`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from bench.options import Count, Positive, Range, check_options
+from bench.protocol import Fraction, NonNegative, operations_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from bench.evaluate import Trainer
+    from bench.matching import Recorder
+    from bench.networks import Parameters
+    from bench.types import SyntheticSet, Task
+
+_MILESTONES = (0.6, 0.8, 0.9)  # 1200, 1600 and 1800 of the published 2000 iterations
+_DECAY = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerAlignment:
+    """The hyper-parameters of CAFE, as published, but for the two limits.
+
+    `iterations` networks; `real_batch` images a class; `lr_images` (halved after 0.6, 0.8 and 0.9 of the iterations) and
+    `momentum` of SGD on the images, `lr_network` of plain SGD on the network; `early_weight` of each ReLU but the last,
+    `late_weight` of the last ReLU and of the features, `discrimination_weight`; `query_batch` images a class for each accuracy
+    (a fraction), the last `window` of which must range under `outer_range` or over `inner_range`; `start` and `augment` as in
+    the protocol's section `match`.
+
+    `outer_limit` steps on the images and `inner_limit` epochs between two of them are the most there are. The authors' code
+    has no limits, and does not end where accuracy stands still.
+    """
+
+    iterations: Annotated[int, Range(low=0)] = 2000
+    real_batch: Count = 256
+    lr_images: Positive = 0.1
+    momentum: Fraction = 0.5
+    lr_network: Positive = 0.01
+    early_weight: NonNegative = 0.1
+    late_weight: NonNegative = 1.0
+    discrimination_weight: NonNegative = 0.01
+    query_batch: Count = 128
+    window: Annotated[int, Range(low=2)] = 10
+    outer_range: Positive = 0.04
+    inner_range: NonNegative = 0.03
+    outer_limit: Count = 100
+    inner_limit: Count = 100
+    start: Literal["real", "noise"] = "noise"
+    augment: str = "none"
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` where a hyper-parameter is out of range."""
+        check_options(self)
+        operations_of(self.augment)
+
+    def layer_weights(self, depth: int) -> tuple[float, ...]:
+        """Return the weights of the maps after each of `depth` ReLUs, and of the features: 0.1, 0.1, 1, 2 at depth 3.
+
+        The features count twice, as in the authors' code: as the last pooled map, and flattened.
+        """
+        return (*[self.early_weight] * (depth - 1), self.late_weight, self.late_weight + 1)
+
+    def rate(self, iteration: int) -> float:
+        """Return the learning rate on the images at `iteration`."""
+        passed = sum(iteration >= part * self.iterations for part in _MILESTONES)
+        return self.lr_images * _DECAY**passed
+
+
+def alignment(real: Sequence[Tensor], syn: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return the sum over layers of weight · |real - syn|², a scalar, of class means `[C, ...]`, a tensor a layer.
+
+    Wang et al. 2022, layer-wise feature alignment: summed over classes and units, not averaged.
+    """
+    import torch
+
+    return torch.stack([weight * (x - y).square().sum() for x, y, weight in zip(real, syn, weights, strict=True)]).sum()
+
+
+def discrimination(real: Tensor, centres: Tensor) -> Tensor:
+    """Return the cross-entropy, summed, of classifying `real` `[C, n, d]` by inner products with `centres` `[C, d]`, a scalar.
+
+    `centres` are the class means of synthetic features: a real image's score for class c is its inner product with centre c.
+    Wang et al. 2022, discrimination loss.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    classes, count = real.shape[:2]
+    scores = real.flatten(0, 1) @ centres.T  # [C·n, C]
+    labels = torch.arange(classes, device=real.device).repeat_interleave(count)
+    return F.cross_entropy(scores, labels, reduction="sum")
+
+
+@dataclass
+class Watch:
+    """The last `size` accuracies."""
+
+    size: int
+    values: list[float] = field(default_factory=list)
+
+    def spread(self, accuracy: float) -> float | None:
+        """Take an accuracy; return the range of the last `size`, or None where there are fewer."""
+        self.values = [*self.values, accuracy][-self.size :]
+        return max(self.values) - min(self.values) if len(self.values) == self.size else None
+
+
+class Aligner:
+    """The loop of CAFE for one cell. `steps` counts those on the images, `queries` the accuracies asked for."""
+
+    def __init__(self, task: Task, settings: LayerAlignment) -> None:
+        """Place the images at their start."""
+        import torch
+
+        from bench.evaluate import Trainer
+        from bench.matching import Batches, starting_images
+        from bench.protocol import Training
+        from bench.types import SyntheticSet
+
+        self.task, self.settings = task, settings
+        self.start = starting_images(task, settings.start)
+        classes = len(task.bundle.classes)
+        self.images = self.start.images.unflatten(0, (classes, -1)).clone().requires_grad_()  # [C, m, channels, H, W]
+        self.optimizer = torch.optim.SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
+        self.batches = Batches(task, real_batch=settings.real_batch, augment=settings.augment)
+        self.weights = settings.layer_weights(task.network.depth)
+        self.steps = self.queries = 0
+
+        fewest = settings.iterations * settings.window  # steps on the images
+        flops = task.network.flops * float(classes) * fewest
+        self.layers_kernel = task.compute.layer_sums_kernel(task.network, flops * self.batches.size)
+        self.query_kernel = task.compute.features_kernel(task.network, flops * settings.window * settings.query_batch)
+        training = Training(
+            nets=max(1, settings.iterations),
+            epochs=settings.window**2,
+            lr=settings.lr_network,
+            momentum=0.0,
+            weight_decay=0.0,
+            augment=settings.augment,
+        )
+        view = SyntheticSet(self.images.detach().flatten(0, 1), self.start.labels)
+        self.trainer: Trainer = Trainer(task, view, training)
+
+    def real_layers(self, images: Tensor, parameters: Parameters) -> tuple[list[Tensor], Tensor]:
+        """Return each layer's class means `[C, ...]` of `images` `[C, n, channels, H, W]`, and all features `[C, n, d]`."""
+        import torch
+
+        chunk = self.task.compute.chunk(self.task.network, images.shape[1])
+        sums: list[list[Tensor]] = []
+        features = []
+        with torch.no_grad():
+            for part in images:
+                nhwc = part.contiguous(memory_format=torch.channels_last)
+                chunks = [self.layers_kernel(piece, *parameters) for piece in nhwc.split(chunk)]
+                sums.append([torch.stack(maps).sum(0) for maps in list(zip(*chunks, strict=True))[:-1]])
+                features.append(torch.cat([found[-1] for found in chunks]))
+        means = [torch.stack(maps) / images.shape[1] for maps in zip(*sums, strict=True)]
+        stacked = torch.stack(features)  # [C, n, d]
+        return [*means, stacked.mean(1)], stacked
+
+    def step(self, parameters: Parameters, recorder: Recorder) -> Tensor:
+        """Take one step of SGD on the images; return the loss."""
+        import torch
+
+        frozen = tuple(p.detach() for p in parameters)
+        draws = self.batches.draws(self.steps)
+        with recorder.stopwatch.stage("features"):
+            real_means, real_features = self.real_layers(self.batches.real(self.steps, draws), frozen)
+            syn = self.batches.augmentation.apply(self.images, draws).flatten(0, 1)
+            layers = self.task.network.layers(syn, frozen)
+            means = [layer.unflatten(0, self.images.shape[:2]).mean(1) for layer in layers]  # each [C, ...]
+        with recorder.stopwatch.stage("loss"):
+            loss = alignment(real_means, means, self.weights)
+            loss = loss + self.settings.discrimination_weight * discrimination(real_features, means[-1])
+        with recorder.stopwatch.stage("update"):
+            self.images.grad = torch.autograd.grad(loss, self.images)[0]
+            self.optimizer.step()
+        self.steps += 1
+        return loss.detach()
+
+    def accuracy(self, parameters: Parameters) -> float:
+        """Return the fraction of a fresh draw of real images, of all classes alike, that the network gets right."""
+        import torch
+        import torch.nn.functional as F
+
+        images = self.batches.images("query", self.queries, self.settings.query_batch)  # [C, n, channels, H, W]
+        self.queries += 1
+        frozen = tuple(p.detach() for p in parameters)
+        features = self.task.compute.features(self.query_kernel, self.task.network, images.flatten(0, 1), frozen)
+        found = F.linear(features, frozen[-2], frozen[-1]).argmax(1).unflatten(0, images.shape[:2])  # [C, n]
+        labels = torch.arange(len(images), device=found.device)[:, None]
+        return float((found == labels).float().mean())
+
+    def train(self, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: torch.Generator) -> None:
+        """Train the network on the images until its accuracy has moved, or for `inner_limit` epochs."""
+        watch = Watch(self.settings.window)
+        for _ in range(self.settings.inner_limit):
+            self.trainer.epoch(parameters, optimizer, draw)
+            spread = watch.spread(self.accuracy(parameters))
+            if spread is not None and spread > self.settings.inner_range:
+                break
+
+    def iteration(self, number: int, recorder: Recorder) -> None:
+        """Match under one network until its accuracy stands still, or for `outer_limit` steps."""
+        import torch
+
+        from bench.evaluate import sgd
+
+        parameters = tuple(p.requires_grad_() for p in self.batches.network(number))
+        optimizer = sgd(parameters, self.trainer.settings)
+        draw = self.task.streams.generator("inner", number)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(number)
+        watch, losses = Watch(self.settings.window), []
+        for turn in range(self.settings.outer_limit):
+            losses.append(self.step(parameters, recorder))
+            with recorder.stopwatch.stage("update"):
+                spread = watch.spread(self.accuracy(parameters))
+                if spread is not None and spread < self.settings.outer_range:
+                    break
+                if turn < self.settings.outer_limit - 1:
+                    self.train(parameters, optimizer, draw)
+        recorder.add(torch.stack(losses).mean())
+
+
+def align_features(task: Task, settings: LayerAlignment) -> SyntheticSet:
+    """Distill by aligning features of all layers; raise `DistillationError` where the loss is no finite number.
+
+    The loss of an iteration is the mean over its steps on the images.
+    """
+    from bench.matching import Recorder
+
+    aligner, recorder = Aligner(task, settings), Recorder(task, settings.iterations)
+    for number in range(settings.iterations):
+        aligner.iteration(number, recorder)
+    notes = {
+        "real layers": aligner.layers_kernel.note,
+        "queries": aligner.query_kernel.note,
+        "inner epochs": aligner.trainer.kernel.note,
+    }
+    return recorder.finish(aligner.images, aligner.start.labels, notes)
