@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.compute import Compute, hardware
+
 HERE = Path(__file__).parent
 
 
@@ -18,8 +20,11 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="a measurement, not a test: run it with `tox -e bench`"))
 
 
-def pytest_benchmark_update_machine_info(config, machine_info):
-    from bench.compute import Compute, hardware
+@pytest.fixture(scope="session", autouse=True)
+def as_in_a_cell():
+    """Set the allocator up as every run of the suite does, whatever is measured first."""
+    Compute.choose(device="cpu")
 
-    compute = Compute.choose(device="cpu")
-    machine_info |= hardware(compute.device) | {"threads": torch.get_num_threads(), "torch": torch.__version__}
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    machine_info |= hardware(torch.device("cpu")) | {"threads": torch.get_num_threads(), "torch": torch.__version__}
