@@ -203,4 +203,4 @@ def test_start_up(benchmark):
     def start():
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
-    measure(benchmark, start, rounds=5, kind="fast")
+    measure(benchmark, start, rounds=5, kind="fast", precision="")
