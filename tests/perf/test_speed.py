@@ -1,0 +1,206 @@
+"""Each fast path beside its plain reference, on identical inputs, in one run: `tox -e bench`.
+
+Nothing is asserted of time: `python -m reports --benchmarks benchmarks.json` sets the times beside one another and beside the
+goals. A group is one comparison; `kind` says which side an entry is on, `flops` is the work of one round, `units` how many
+steps a round has.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import reference
+import torch
+from setting import Shape, features, loss_and_slope, measure, task
+
+from bench import evaluate
+from bench.augment import Augmentation
+from bench.matching import class_members, draw_real, initial_images, match, normalise
+from bench.types import SyntheticSet
+from methods import METHODS
+from methods.critic import init_critics, train_critics
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = Shape(test=10_000)
+EPOCHS = 4
+"""Of one round: the schedule trains one more."""
+
+
+@cache
+def given(precision="auto"):
+    """Return the task of 10 classes x 256 real images of 28x28, 10 synthetic ones a class, ConvNet-3 of width 128."""
+    return task(DIGITS, precision=precision, eval={"epochs": EPOCHS, "nets": 1})
+
+
+def parameters():
+    return given().network.init(torch.Generator().manual_seed(0))
+
+
+def matching_flops(network, ipc):
+    """Real images are passed forward, synthetic ones forward and back, to the images alone."""
+    return DIGITS.classes * network.flops * (DIGITS.real + 2 * ipc)
+
+
+@pytest.mark.benchmark(group="gemm")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gemm(benchmark, precision):
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    a, b = (torch.randn(2048, 2048, generator=torch.Generator().manual_seed(i)).to(dtype) for i in (0, 1))
+    measure(benchmark, torch.mm, a, b, rounds=15, warm_up=3, kind="rate", flops=2 * 2048**3, precision=precision)
+
+
+def reference_iteration(loss=reference.mean_loss):
+    """Return one iteration of the plain loop: a network, real images and augmentation drawn, then class after class."""
+    about, data = given(), given().bundle
+    everything, members = normalise(data.train.images, data), class_members(data)
+    augmentation = Augmentation.parse(about.spec.protocol.match.augment, flip=data.flip)
+    images = initial_images(about).images.unflatten(0, (DIGITS.classes, -1)).clone()
+
+    def iteration():
+        net = reference.plain_network(about.network, about.network.init(about.streams.generator("extractor", 0)))
+        draws = augmentation.draw(about.streams.generator("augment", 0), DIGITS.classes, shared=False)
+        real = everything[draw_real(members, DIGITS.real, about.streams.generator("real", 0))]
+        return reference.matching_iteration(net, images, real, draws, loss)
+
+    return iteration
+
+
+@pytest.mark.benchmark(group="dm iteration")
+@pytest.mark.parametrize("kind", ["reference", "fast"])
+def test_dm_iteration(benchmark, kind):
+    about = {"kind": kind, "flops": matching_flops(given().network, DIGITS.ipc)}
+    if kind == "reference":
+        measure(benchmark, reference_iteration(), rounds=3, **about)
+    else:
+        precision = given().compute.precision
+        measure(benchmark, match, given(), METHODS["dm"].objective(), rounds=7, warm_up=2, precision=precision, **about)
+
+
+@pytest.mark.benchmark(group="real features")
+@pytest.mark.parametrize("kind", ["reference", "fp32", "bf16"])
+def test_real_features(benchmark, kind):
+    network, data = given().network, given().bundle
+    images, weights = normalise(data.train.images, data), parameters()
+    flops = len(images) * network.flops
+    if kind == "reference":
+        net = reference.plain_network(network, weights)
+
+        def loop():
+            with torch.no_grad():
+                return [net.embed(part) for part in images.split(DIGITS.real)]
+
+        measure(benchmark, loop, rounds=2, kind=kind, flops=flops, precision="fp32")
+        return
+    compute = given(kind).compute
+    kernel = compute.features_kernel(network, flops)
+    arguments = (kernel, network, images, weights)
+    measure(
+        benchmark, compute.features, *arguments, rounds=7, warm_up=2, kind="fast", flops=flops, precision=kind,
+        chosen=kind == given().compute.precision,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["reference", "fast"])
+@pytest.mark.parametrize(
+    ("n", "m"),
+    [
+        pytest.param(64, 1, marks=pytest.mark.benchmark(group="kr critics 64 + 1"), id="64-1"),
+        pytest.param(256, 10, marks=pytest.mark.benchmark(group="kr critics 256 + 10"), id="256-10"),
+    ],
+)
+def test_kr_critics(benchmark, n, m, kind):
+    real, syn = features(10, n, 2048), features(10, m, 2048, shift=0.1, seed=1)
+    start = init_critics(real, hidden=128, generator=torch.Generator().manual_seed(0))
+    about = {"kind": kind, "flops": 4 * 10 * 100 * (n + m) * 2048 * 128}
+    if kind == "reference":
+        measure(benchmark, reference.critics_loop, start, real, syn, rounds=2, **about)
+    else:
+
+        def train():
+            return train_critics(start, real, syn, clip=0.01, steps=100, lr=1e-3, optimizer="adam")
+
+        measure(benchmark, train, rounds=4, **about)
+
+
+@pytest.mark.benchmark(group="kr iteration")
+@pytest.mark.parametrize("kind", ["reference", "fast"])
+def test_kr_iteration(benchmark, kind):
+    about = {"kind": kind, "flops": matching_flops(given().network, 10) + 4 * 10 * 100 * 266 * 2048 * 128}
+    if kind == "reference":
+        dim = given().network.features_dim
+        start = init_critics(torch.empty(10, 1, dim), hidden=128, generator=torch.Generator().manual_seed(0))
+        measure(benchmark, reference_iteration(reference.critic_loss(start)), rounds=1, warm_up=0, **about)
+    else:
+        measure(benchmark, match, given(), METHODS["kr"].objective(), rounds=3, **about)
+
+
+@pytest.mark.parametrize("kind", ["reference", "fast"])
+@pytest.mark.parametrize(
+    ("name", "m"),
+    [
+        pytest.param(name, m, marks=pytest.mark.benchmark(group=f"{name} 256 x {m}"), id=f"{name}-{m}")
+        for name in ("sinkhorn", "emd")
+        for m in (10, 50)
+    ],
+)
+def test_transport(benchmark, name, m, kind):
+    real, syn = features(10, 256, 2048), features(10, m, 2048, shift=0.1, seed=1)
+    loop = {"sinkhorn": reference.sinkhorn_loop, "emd": reference.emd_loop}[name]
+
+    def plain():
+        leaf = syn.detach().requires_grad_()
+        return torch.autograd.grad(loop(real, leaf).sum(), leaf)
+
+    function = plain if kind == "reference" else lambda: loss_and_slope(name, real, syn)
+    measure(benchmark, function, rounds=7, warm_up=2, kind=kind)
+
+
+@pytest.mark.parametrize("kind", ["reference", "fast"])
+@pytest.mark.parametrize(
+    "ipc",
+    [pytest.param(m, marks=pytest.mark.benchmark(group=f"epoch over {10 * m} images"), id=f"{10 * m}") for m in (10, 1)],
+)
+def test_epoch(benchmark, ipc, kind):
+    about, chosen = given(), initial_images(given())
+    keep = torch.arange(100).view(10, 10)[:, :ipc].flatten()
+    syn = SyntheticSet(chosen.images[keep], chosen.labels[keep])
+    info = {"kind": kind, "units": EPOCHS + 1, "flops": 3 * about.network.flops * len(keep) * (EPOCHS + 1)}
+    if kind == "reference":
+        augmentation = Augmentation.parse(about.spec.protocol.eval.augment, flip=about.bundle.flip)
+
+        def train():
+            draw = torch.Generator().manual_seed(0)
+            net = reference.plain_network(about.network, about.network.init(draw))
+            return reference.train_network(net, syn.images, syn.labels, draw, augmentation, epochs=EPOCHS + 1)
+
+        measure(benchmark, train, rounds=3, **info)
+    else:
+        trainer = evaluate.Trainer(about, syn, about.spec.protocol.eval)
+        measure(benchmark, trainer.train, 0, lambda epoch, begin: None, rounds=6, warm_up=2, **info)
+
+
+@pytest.mark.benchmark(group="test pass")
+@pytest.mark.parametrize("kind", ["reference", "fast"])
+def test_pass_over_the_test_set(benchmark, kind):
+    about, weights = given(), parameters()
+    data, info = about.bundle, {"kind": kind, "flops": about.network.flops * DIGITS.test}
+    if kind == "reference":
+        net, images = reference.plain_network(about.network, weights), normalise(data.test.images, data)
+        measure(benchmark, reference.accuracy, net, images, data.test.labels, rounds=1, warm_up=0, **info)
+    else:
+        tester = evaluate.Tester(data, about.network, about.compute, nets=1)
+        measure(benchmark, tester.accuracy, weights, rounds=3, precision=about.compute.precision, **info)
+
+
+@pytest.mark.benchmark(group="start-up")
+def test_start_up(benchmark):
+    command = [sys.executable, "run_all.py", "--list"]
+
+    def start():
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+    measure(benchmark, start, rounds=5, kind="fast", precision="")
