@@ -182,7 +182,7 @@ def speed_markdown(run: Run) -> str:
         "",
         f"Matrix product of 2048 x 2048, measured in the same run: {', '.join(rates) or 'not measured'}. The reference is "
         "`tests/perf/reference.py`: loops over classes, of modules, in float32. Seconds are medians; GFLOP/s count "
-        "multiplications and additions of convolutions and matrix products; % of GEMM: of the rate in the path's own precision.",
+        "multiplications and additions of convolutions and matrix products; % of GEMM is in the path's own precision.",
         "",
         "| what | precision | reference | ours | ratio | GFLOP/s | % of GEMM | goal | reached? |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import reference
+import test_speed
 import torch
 from setting import Shape, bundle, features, loss_and_slope, task
 
@@ -13,6 +14,7 @@ from bench.augment import OPERATIONS, Augmentation
 from bench.matching import class_members, draw_real, initial_images, match, normalise
 from methods import METHODS
 from methods.critic import init_critics, train_critics
+from reports.benchmarks import GOALS
 
 GREY = Shape(classes=3, real=6, ipc=2, width=16, test=40)
 COLOUR = Shape(classes=3, real=6, ipc=2, width=16, size=32, channels=3, test=40)
@@ -143,3 +145,15 @@ def test_a_test_pass_is_the_plain_loops():
     net = reference.plain_network(given.network, parameters)
     expected = reference.accuracy(net, normalise(given.bundle.test.images, given.bundle), given.bundle.test.labels, batch=7)
     assert tester.accuracy(parameters) == pytest.approx(expected)
+
+
+def _groups():
+    """Return the groups of the benchmarks of speed."""
+    marks = [mark for function in vars(test_speed).values() for mark in getattr(function, "pytestmark", ())]
+    cases = [case for mark in marks if mark.name == "parametrize" for case in mark.args[1]]
+    marks += [mark for case in cases for mark in getattr(case, "marks", ())]
+    return {mark.kwargs["group"] for mark in marks if mark.name == "benchmark"}
+
+
+def test_every_goal_is_of_a_group_that_is_measured_and_every_group_has_one():
+    assert {goal.group for goal in GOALS} == _groups() - {"gemm"}

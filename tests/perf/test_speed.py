@@ -117,7 +117,7 @@ def test_kr_critics(benchmark, n, m, kind):
     start = init_critics(real, hidden=128, generator=torch.Generator().manual_seed(0))
     about = {"kind": kind, "flops": 4 * 10 * 100 * (n + m) * 2048 * 128}
     if kind == "reference":
-        measure(benchmark, reference.critics_loop, start, real, syn, rounds=2, **about)
+        measure(benchmark, reference.critics_loop, start, real, syn, rounds=3, **about)
     else:
 
         def train():

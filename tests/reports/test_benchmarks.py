@@ -1,0 +1,180 @@
+"""The report of the benchmarks, from a small file of made-up times that follow exact power laws."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bench.errors import UsageError
+from reports.benchmarks import Goal, Measurement, memory_markdown, read_benchmarks, speed_markdown, write_benchmarks
+from reports.scaling import Curve, crossover, curves
+
+HERE = Path(__file__).parent
+FIXTURE = HERE / "benchmarks.json"
+SIZES = (64, 256, 1024)
+
+
+def rows(text):
+    """Return the cells of each row of a Markdown table by its first cell; rows of one name in a list."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("| "):
+            first, *rest = (cell.strip() for cell in line.strip("|").split("|"))
+            found.setdefault(first, []).append(rest)
+    return found
+
+
+def law(loss, exponent, factor, sizes=SIZES):
+    return Curve(loss, "n", sizes, tuple(factor * size**exponent for size in sizes))
+
+
+def without(tmp_path, **left_out):
+    """Return a file as the fixture is, less the entries of these groups or kinds."""
+    plain = json.loads(FIXTURE.read_text())
+    kept = [
+        one for one in plain["benchmarks"] if not any(one.get(k, one["extra_info"].get(k)) == v for k, v in left_out.items())
+    ]
+    path = tmp_path / "partial.json"
+    path.write_text(json.dumps({"benchmarks": kept}))
+    return path
+
+
+def test_the_table_has_ratios_rates_and_verdicts():
+    found = rows(speed_markdown(read_benchmarks(FIXTURE)))
+    (dm,) = found["DM iteration, 10 classes x 256 real, IPC 10, 28x28"]
+    assert dm == ["bf16", "4.50 s", "900 ms", "5.00", "267", "67", "at least 4.5 times faster", "yes: 5"]
+    assert [(row[0], row[5], row[7]) for row in found["features of its 2,560 real images"]] == [
+        ("fp32", "80", "no: 40"),  # 160 of 200 GFLOP/s in its own precision, of 400 in bf16
+        ("bf16", "80", "yes: 80"),
+    ]
+    assert found["KR critics, 10 classes, 100 steps, 256 real + 10"][0][-1] == "no: 2.5"
+    assert found["the same"][0][-2:] == ["at most 1.5 GEMM floors (float32)", "no: 2"]
+    assert found["Sinkhorn loss and gradient, 10 classes, 256 x 10"][0][1:] == [
+        "", "90 ms", "", "", "", "at most 0.15 DM iterations", "yes: 0.1",
+    ]  # fmt: skip
+    assert found["evaluation epoch over 100 images"][0][1:4] == ["400 ms", "100 ms", "4.00"]  # a round has five
+    assert found["`run_all.py --list`"][0][-1] == "yes: 0.3"
+
+
+def test_what_was_not_measured_is_named():
+    text = speed_markdown(read_benchmarks(FIXTURE))
+    assert "Not measured in this run: KR critics, 10 classes, 100 steps, 64 real + 1; KR iteration" in text
+    assert "fp32 200 GFLOP/s, bf16 400 GFLOP/s" in text
+
+
+VERDICTS = [("at least", 2.0, True), ("at least", 1.9, False), ("at most", 2.0, True), ("at most", 2.1, False)]
+
+
+@pytest.mark.parametrize(("sense", "value", "reached"), VERDICTS)
+def test_a_goal_is_reached_at_its_limit(sense, value, reached):
+    assert Goal("group", "what", lambda run, one: None, sense, 2.0, "things").reached(value) is reached
+
+
+def test_memory_says_what_is_above_the_limit():
+    found = rows(memory_markdown(read_benchmarks(FIXTURE)))
+    assert found["dm"] == [["20.0", "2900", "6144", "yes"]]
+    assert found["kr"] == [["30.0", "7000", "6144", "no"]]
+
+
+def test_exponents_are_those_of_the_power_laws():
+    points = read_benchmarks(FIXTURE).of("scaling", "fast")
+    found = {(axis, curve.loss): curve for axis in ("n", "C", "n = m") for curve in curves(points, "time", axis)}
+    for (axis, loss), exponent in {("n", "sinkhorn"): 1, ("n", "emd"): 2, ("C", "kr"): 1, ("n = m", "emd"): 3}.items():
+        assert found[axis, loss].line[0] == pytest.approx(exponent)
+    assert found["n", "emd"].sizes == SIZES
+    assert found["n = m", "emd"].sizes == (64, 128)
+    assert curves(points, "time", "d") == []  # one size is no sweep
+    assert "dm" not in {curve.loss for curve in curves(points, "memory", "n")}  # under a mebibyte: noise
+
+
+def test_a_crossover_within_the_sweep():
+    text = crossover(law("sinkhorn", 1, 1e-3), law("emd", 2, 1e-5))
+    assert text == "EMD is faster at 64, Sinkhorn at 1024; they cross at about 100"
+
+
+def test_a_crossover_beyond_the_sweep_is_called_extrapolated():
+    text = crossover(law("emd", 2, 1e-7), law("kr", 1, 1e-3))
+    assert text.startswith("EMD is faster than KR from 64 to 1024, 9.8 to 156.3 times; ")
+    assert text.endswith("the fitted lines would cross at about 10,000 (extrapolated)")
+
+
+def test_parallel_lines_and_ties_have_no_crossover():
+    assert crossover(law("emd", 1, 1), law("kr", 1, 3)) == "EMD is faster than KR from 64 to 1024, 3.0 to 3.0 times"
+    assert crossover(law("emd", 1, 1), law("kr", 1, 1.05)) == "EMD and KR are equally fast from 64 to 1024"
+    noisy = Curve("kr", "n", SIZES, tuple(size * factor for size, factor in zip(SIZES, (2.0, 0.97, 2.0), strict=True)))
+    assert "cross" not in crossover(law("emd", 1, 1), noisy)
+    assert crossover(law("emd", 1, 1), law("kr", 1, 3, sizes=(3, 4))) == ""  # no common sizes
+
+
+def test_the_page_and_its_pictures(tmp_path):
+    page = write_benchmarks(FIXTURE, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert page == tmp_path / "report" / "benchmarks.md"
+    assert "A processor, 2 threads; torch 2.9; 2026-01-02T03:04:05; commit 0123456789ab with changes." in text
+    assert "- over n: EMD is faster at 64, Sinkhorn at 1024; they cross at about 100." in text
+    for quantity in ("time", "memory"):
+        assert f"(benchmarks_{quantity}.png)" in text
+        with Image.open(page.parent / f"benchmarks_{quantity}.png") as picture:
+            assert picture.width > 500
+
+
+@pytest.mark.parametrize(
+    "left_out", [{"group": "scaling"}, {"group": "gemm"}, {"kind": "reference"}, {"group": "dm iteration"}]
+)
+def test_a_part_of_a_run_is_reported(tmp_path, left_out):
+    write_benchmarks(FIXTURE, tmp_path)  # whose pictures must not stay
+    text = write_benchmarks(without(tmp_path, **left_out), tmp_path).read_text(encoding="utf-8")
+    assert "unknown" in text or left_out == {"group": "scaling"}
+    assert (tmp_path / "report" / "benchmarks_time.png").exists() == (left_out != {"group": "scaling"})
+
+
+ENTRY = '{"benchmarks": [{"name": "a", "group": "b", "extra_info": {"kind": "fast"}, "stats": %s}]}'
+BROKEN = [
+    (None, "cannot be read"),
+    ("", "is no file of benchmarks"),  # what a run that was stopped leaves
+    ("[1, 2]", "is no file of benchmarks"),
+    ('{"benchmarks": [1]}', "is no file of benchmarks"),
+    ('{"benchmarks": []}', "holds no benchmark of this suite"),
+    (ENTRY % "{}", "is no file of benchmarks"),
+    (ENTRY % '{"median": 0, "rounds": 1}', "its median is 0.0 seconds"),
+]
+
+
+@pytest.mark.parametrize(("content", "told"), BROKEN)
+def test_a_file_that_is_none_is_a_users_mistake(tmp_path, content, told):
+    path = tmp_path / "some.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=told) as caught:
+        write_benchmarks(path, tmp_path)
+    assert "tox -e bench" in str(caught.value)
+    assert not (tmp_path / "report").exists()
+
+
+def test_the_command_line(tmp_path):
+    command = [sys.executable, "-m", "reports", "--out", str(tmp_path), "--benchmarks"]
+    root = HERE.parents[1]
+    good = subprocess.run([*command, str(FIXTURE)], cwd=root, capture_output=True, text=True, check=False)
+    assert (good.returncode, good.stdout) == (0, f"report: {tmp_path / 'report' / 'benchmarks.md'}\n")
+    bad = subprocess.run([*command, str(tmp_path / "none.json")], cwd=root, capture_output=True, text=True, check=False)
+    assert bad.returncode == 2
+    assert bad.stderr.count("\n") == 1
+    assert bad.stderr.startswith("reports: error: --benchmarks")
+
+
+def test_seconds_are_of_one_unit_of_work():
+    plain = {
+        "group": "g",
+        "name": "n",
+        "extra_info": {"kind": "fast", "units": 4, "flops": 8.0},
+        "stats": {"median": 2.0, "rounds": 1},
+    }
+    one = Measurement.of(plain)
+    assert (one.seconds, one.flops, one.rate) == (0.5, 2.0, 4.0)
+    assert math.isclose(one.seconds * 4, 2.0)
