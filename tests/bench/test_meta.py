@@ -98,6 +98,6 @@ def test_an_evaluation_step():
     trainer = Trainer(given, syn, given.spec.protocol.eval)
     draw = given.streams.generator("evaluate", 0)
     parameters = tuple(p.requires_grad_() for p in given.compute.put(given.network.init(draw)))
-    optimizer = bench.evaluate._sgd(parameters, given.spec.protocol.eval)
+    optimizer = bench.evaluate.sgd(parameters, given.spec.protocol.eval)
     trainer.step(torch.randperm(len(syn.labels), generator=draw), parameters, optimizer, draw)
     assert {p.device for p in parameters} == {META}

@@ -18,7 +18,7 @@ from methods import METHODS, find_method
 
 CLASSES, EACH, IPC, ITERATIONS = 3, 12, 2, 2
 MATCHING = [name for name, method in METHODS.items() if "match" in method.sections]
-OWN_LOOP = [name for name, method in METHODS.items() if method.settings is not None]
+OWN_LOOP = [name for name, method in METHODS.items() if method.settings and "iterations" in method.options()]
 PROTOCOL = Protocol(
     profile="quick",
     match=Match(iterations=ITERATIONS, real_batch=4),
