@@ -85,7 +85,8 @@ def one_thread_each(function: Callable[..., _T], *items: Iterable[Any]) -> list[
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads) as pool:
+        # Said in each thread too: MKL's first product in a new thread would otherwise be split, or not, as the cores are free.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return list(pool.map(function, *items))
     finally:
         torch.set_num_threads(threads)
