@@ -71,7 +71,7 @@ def _parser() -> _Parser:
     add("--data-root", default=os.environ.get("DATA_ROOT", "data"), help="where datasets lie; also the variable DATA_ROOT")
     add("--out", default="results", help="where records and the report go")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    add("--precision", default="auto", help="auto, fp32, bf16: of passes that need no gradient")
+    add("--precision", default="auto", help="auto, fp32, bf16: of the passes through networks")
     add("--threads", help="CPU threads; default all cores")
     add("--force", action="store_true", help="run cells again that have a record")
     add("--report-only", action="store_true", help="make the report from the records that are there")
@@ -223,7 +223,10 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
     from bench.runner import Runner, check_ipc, finished
     from reports import write_report
 
-    compute: Compute = Compute.choose(device=options.device, precision=options.precision, threads=options.threads)
+    precision = options.precision
+    if precision == "auto" and options.protocol.profile == "quick":
+        precision = "fp32"  # too short to be compiled, and bfloat16 pays only where it is
+    compute: Compute = Compute.choose(device=options.device, precision=precision, threads=options.threads)
     specs, folder = specs_of(options, compute.precision), options.out / "records"
     present = {spec.hash for spec in specs if finished(folder, spec)} if not options.force else set()
     missing = [spec for spec in specs if spec.hash not in present]

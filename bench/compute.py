@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -112,7 +112,7 @@ def _layer_sums(network: ConvNet) -> Callable[..., tuple[Tensor, ...]]:
     def sums(images: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
         """Return the sum over the images of each map after a ReLU, then the features of each image."""
         *maps, features = network.layers(images, parameters)
-        return *(relu.sum(0) for relu in maps), features
+        return *(relu.sum(0, dtype=torch.float32) for relu in maps), features.float()
 
     return sums
 
@@ -136,7 +136,11 @@ def _kernel(kind: str, network: ConvNet, compile: bool) -> Kernel:
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, the precision of the passes that need no gradient, and the number of CPU threads."""
+    """A device, the precision of the passes through networks, and the number of CPU threads.
+
+    In `bf16` these are bfloat16: the real images' features and gradients, the critics' products, the evaluation networks'
+    training and test passes. Weights, optimisers, losses and the synthetic images' side stay float32.
+    """
 
     device: torch.device
     precision: Precision
@@ -161,7 +165,15 @@ class Compute:
         if threads is not None:
             torch.set_num_threads(threads)
         _keep_memory()
-        return cls(chosen, resolve_precision(precision), torch.get_num_threads())
+        return cls(chosen, resolve_precision(precision, chosen), torch.get_num_threads())
+
+    def cast(self, images: Tensor) -> Tensor:
+        """Return a network's `images` as they are, or in bfloat16: all its maps follow."""
+        return images.bfloat16() if self.precision == "bf16" else images
+
+    def at(self, precision: Literal["auto", "fp32", "bf16"]) -> Compute:
+        """Return the same in another precision; `auto` is this one's."""
+        return self if precision == "auto" else replace(self, precision=precision)
 
     def chunk(self, network: ConvNet, total: int) -> int:
         """Return how many images of `total` to take at once: their first maps fit in cache, with no rest if that can be."""
@@ -189,20 +201,18 @@ class Compute:
 
     def features(self, kernel: Kernel, network: ConvNet, images: Tensor, parameters: Parameters) -> Tensor:
         """Return float32 features `[N, features_dim]` of `images` `[N, channels, H, W]`, chunk by chunk, without gradient."""
-        kind = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        images = images.to(kind)
-        weights = tuple(p.to(kind) for p in parameters)
+        images = self.cast(images)
+        weights = tuple(p.to(images.dtype) for p in parameters)
         with torch.no_grad():
             parts = [kernel(part, *weights).float() for part in self._padded(network, images)]
         return torch.cat(parts)[: len(images)]  # [N, features_dim]
 
-    @staticmethod
-    def weighted(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield what the kernel of the training loss takes, chunk by chunk of `size`: their losses sum to the mean.
+    def weighted(self, images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield what the kernel of the training loss takes, chunk by chunk of `size`: their losses sum to the mean of all.
 
         The last chunk is filled up with images of no weight: one shape, so one compiled graph.
         """
-        for part, part_labels in zip(images.split(size), labels.split(size), strict=True):
+        for part, part_labels in zip(self.cast(images).split(size), labels.split(size), strict=True):
             rest = size - len(part)
             weights = torch.full((len(part),), 1 / len(images), device=images.device)
             if rest:
@@ -219,11 +229,14 @@ class Compute:
             yield part.contiguous(memory_format=torch.channels_last)
 
 
-def resolve_precision(precision: str) -> Precision:
-    """Return what `auto` means: float32 everywhere.
+def resolve_precision(precision: str, device: torch.device) -> Precision:
+    """Return what `auto` means: bfloat16 on CPUs that multiply it in hardware, float32 elsewhere.
 
-    On CPUs without matrix tiles bfloat16 is not faster than float32, and nothing has been measured elsewhere.
+    Without such instructions bfloat16 is slower than float32, and on GPUs nothing has been measured.
     """
+    if precision == "auto":
+        has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        return "bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "fp32"
     return "bf16" if precision == "bf16" else "fp32"
 
 

@@ -69,7 +69,7 @@ class Trainer:
 
     def __init__(self, task: Task, syn: SyntheticSet, settings: Training, *, stage: str = "evaluate") -> None:
         """Take the set, and compile the loss where there is work enough."""
-        self.settings, self.network, self.compute = settings, task.network, task.compute
+        self.settings, self.network, self.compute = settings, task.network, task.compute.at(settings.precision)
         self.streams, self.stage = task.streams, stage
         self.images, self.labels = syn.images, syn.labels
         self.batch = min(settings.batch, len(syn.labels))
@@ -149,7 +149,7 @@ def evaluate(task: Task, syn: SyntheticSet, settings: Training) -> Evaluation:
     epochs = epochs_of(settings)
     with stopwatch.stage("evaluation"):
         trainer = Trainer(task, syn, settings)
-        tester = Tester(task.bundle, task.network, task.compute, nets=settings.nets)
+        tester = Tester(task.bundle, task.network, trainer.compute, nets=settings.nets)
         reported = time.monotonic()
         for number in range(settings.nets):
 

@@ -90,7 +90,8 @@ class Training(Section):
 
     `schedule`: `step` is the field's: `epochs`+1 epochs, learning rate x 0.1 and a fresh optimiser after epoch `epochs`//2+1;
     `onecycle` is linear warm-up over the first fifth of `epochs`, then linear to zero, with Nesterov momentum.
-    The accuracy is the last epoch's.
+    The accuracy is the last epoch's. `precision` of the passes, training and testing, `auto` being the run's; weights and their
+    updates are float32.
     """
 
     nets: Count = 5
@@ -101,6 +102,7 @@ class Training(Section):
     batch: Count = 256
     augment: str = DSA
     schedule: Literal["step", "onecycle"] = "step"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

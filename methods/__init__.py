@@ -37,7 +37,10 @@ def matching(
     def distill(task: Task) -> SyntheticSet:
         from bench.matching import match
 
-        return match(task, objective(**task.spec.hyper))
+        hyper = dict(task.spec.hyper)
+        if hyper.get("precision") == "auto":
+            hyper["precision"] = task.spec.precision
+        return match(task, objective(**hyper))
 
     defaults = {profile: {"lr_images": rate} for profile, rate in lr_images.items()}
     return Method(name, label, source, objective, distill, defaults=defaults, code=code)

@@ -163,7 +163,7 @@ class Aligner:
         features = []
         with torch.no_grad():
             for part in images:
-                nhwc = part.contiguous(memory_format=torch.channels_last)
+                nhwc = self.task.compute.cast(part).contiguous(memory_format=torch.channels_last)
                 chunks = [self.layers_kernel(piece, *parameters) for piece in nhwc.split(chunk)]
                 sums.append([torch.stack(maps).sum(0) for maps in list(zip(*chunks, strict=True))[:-1]])
                 features.append(torch.cat([found[-1] for found in chunks]))

@@ -49,16 +49,18 @@ def init_critics(like: Tensor, *, hidden: int, generator: torch.Generator) -> Cr
 
 
 def train_critics(
-    critics: Critics, real: Tensor, syn: Tensor, *, clip: float, steps: int, lr: float, optimizer: Optimizer
+    critics: Critics, real: Tensor, syn: Tensor, *, clip: float, steps: int, lr: float, optimizer: Optimizer, half: bool = False
 ) -> Critics:
     """Return the critics after `steps` full-batch ascents on mean f(real) - mean f(syn), clamped to [-clip, clip] after each.
 
     `real` is `[C, n, d]`, `syn` `[C, m, d]`. Adam and RMSprop have torch's default moments (0.9, 0.999; 0.99) and epsilon 1e-8.
+    Where `half`, the products are of bfloat16 numbers; weights and moments are float32 all the same.
     """
     each = (*critics.parameters(), real, syn)
+    dtype = torch.bfloat16 if half else real.dtype
 
     def train(*tensors: Tensor) -> list[Tensor]:
-        return _train(*tensors, clip=clip, steps=steps, ascend=_Ascent(lr, optimizer))
+        return _train(*tensors, clip=clip, steps=steps, ascend=_Ascent(lr, optimizer), dtype=dtype)
 
     if real.device.type == "cpu":  # a class a thread: its weights and moments stay in that core's cache
         return Critics(*(torch.stack(tensors) for tensors in zip(*one_thread_each(train, *each), strict=True)))
@@ -67,32 +69,47 @@ def train_critics(
 
 @torch.no_grad()
 def _train(
-    w1: Tensor, b1: Tensor, w2: Tensor, real: Tensor, syn: Tensor, *, clip: float, steps: int, ascend: _Ascent
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    real: Tensor,
+    syn: Tensor,
+    *,
+    clip: float,
+    steps: int,
+    ascend: _Ascent,
+    dtype: torch.dtype,
 ) -> list[Tensor]:
-    """Return the three tensors after training; `...` below is nothing, for one critic, or the number of classes."""
-    points = torch.cat([real, syn], -2)  # [..., n + m, d]
+    """Return the three tensors after training, products in `dtype`; `...` below is nothing, for one critic, or the classes."""
+    points = torch.cat([real, syn], -2).to(dtype)  # [..., n + m, d]
     n, m = real.shape[-2], syn.shape[-2]
-    weights = torch.cat([real.new_full((n,), 1 / n), real.new_full((m,), -1 / m)])  # [n + m]
+    weights = torch.cat([real.new_full((n,), 1 / n), real.new_full((m,), -1 / m)]).to(dtype)  # [n + m]
     # W1 is held transposed, in which layout both products are fastest; all parameters are one buffer, so that the optimiser and
-    # the clamp are one pass each.
+    # the clamp are one pass each. `flat` and `gradient` have a second copy in `dtype` only where that is another.
     start = [w1.transpose(-2, -1), b1, w2]
     shapes = [p.shape for p in start]
     flat = torch.cat([p.flatten() for p in start])
     gradient = torch.empty_like(flat)
-    w1, b1, w2 = _views(flat, shapes)  # [..., d, h], [..., h], [..., h]
-    slope_w1, slope_b1, slope_w2 = _views(gradient, shapes)
+    low, low_gradient = flat.to(dtype), gradient.to(dtype)
+    low_w1, low_b1, low_w2 = _views(low, shapes)  # [..., d, h], [..., h], [..., h]
+    slope_w1, slope_b1, slope_w2 = _views(low_gradient, shapes)
     hidden = points.new_empty(*points.shape[:-1], w2.shape[-1])  # [..., n + m, h]
     active = torch.empty_like(hidden)
     for _ in range(steps):
-        torch.matmul(points, w1, out=hidden)
-        hidden.add_(b1[..., None, :]).relu_()
+        torch.matmul(points, low_w1, out=hidden)
+        hidden.add_(low_b1[..., None, :]).relu_()
         torch.matmul(hidden.transpose(-2, -1), weights, out=slope_w2)
-        torch.sign(hidden, out=active).mul_(w2[..., None, :])
+        torch.sign(hidden, out=active).mul_(low_w2[..., None, :])
         torch.matmul(active.transpose(-2, -1), weights, out=slope_b1)
         active.mul_(weights[:, None])
         torch.matmul(points.transpose(-2, -1), active, out=slope_w1)
+        if low_gradient is not gradient:
+            gradient.copy_(low_gradient)
         ascend(flat, gradient)
         flat.clamp_(-clip, clip)
+        if low is not flat:
+            low.copy_(flat)
+    w1, b1, w2 = _views(flat, shapes)
     return [w1.transpose(-2, -1), b1, w2]
 
 

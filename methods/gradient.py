@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bench.options import Count, Positive, Range, check_options
@@ -20,7 +21,7 @@ from bench.protocol import DSA, Fraction, operations_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.compute import Kernel
+    from bench.compute import Compute, Kernel
     from bench.networks import ConvNet, Parameters
     from bench.types import SyntheticSet, Task
 
@@ -96,7 +97,9 @@ def weights_of(parameters: Parameters) -> list[Tensor]:
     return [p for p in parameters if p.dim() > 1]
 
 
-def real_gradients(kernel: Kernel, images: Tensor, label: int, parameters: Parameters, *, chunk: int) -> list[Tensor]:
+def real_gradients(
+    compute: Compute, kernel: Kernel, images: Tensor, label: int, parameters: Parameters, *, chunk: int
+) -> list[Tensor]:
     """Return the gradients of the mean cross-entropy of a class's real `images` `[n, channels, H, W]`, one for each weight.
 
     Classes are taken one by one, in compiled chunks that stay in cache: all at once, by `vmap`, the same arithmetic took three
@@ -104,12 +107,10 @@ def real_gradients(kernel: Kernel, images: Tensor, label: int, parameters: Param
     """
     import torch
 
-    from bench.compute import Compute
-
     weights = weights_of(parameters)
     total = [torch.zeros_like(weight) for weight in weights]
     labels = torch.full((len(images),), label, device=images.device)
-    for part in Compute.weighted(images, labels, chunk):
+    for part in compute.weighted(images, labels, chunk):
         torch._foreach_add_(total, torch.autograd.grad(kernel(*part, *parameters), weights))
     return total
 
@@ -156,6 +157,7 @@ def match_gradients(task: Task, settings: GradientMatching) -> SyntheticSet:
     chunk = task.compute.chunk(task.network, batches.size)
     work = 3.0 * settings.iterations * outer * task.network.flops * len(images) * batches.size
     kernel = task.compute.loss_kernel(task.network, work)
+    targets_of = partial(real_gradients, task.compute, kernel, chunk=chunk)
     recorder = Recorder(task, settings.iterations)
     stopwatch = recorder.stopwatch
 
@@ -165,13 +167,12 @@ def match_gradients(task: Task, settings: GradientMatching) -> SyntheticSet:
         inner_draws = task.streams.generator("inner", iteration)
         losses = []
         for turn in range(outer):
-            step = (
-                iteration * outer + turn
-            )  # counts the steps on the images, so that with one outer step draws are the engine's
+            # It counts the steps on the images, so that with one outer step the draws are the engine's.
+            step = iteration * outer + turn
             draws = batches.draws(step)
             with stopwatch.stage("features"):
                 real = batches.real(step, draws)
-                targets = [real_gradients(kernel, part, c, parameters, chunk=chunk) for c, part in enumerate(real)]
+                targets = [targets_of(part, c, parameters) for c, part in enumerate(real)]
             with stopwatch.stage("loss"):
                 syn = batches.augmentation.apply(images, draws)
                 slopes = []

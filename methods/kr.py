@@ -22,6 +22,7 @@ class KantorovichRubinstein:
 
     From the paper: `steps` (K2) = 100, `critic_lr` (eta2) = 1e-3. It is silent on the others, and these defaults are ours:
     `hidden` = 128 (width), `clip` = 0.01 (truncation b), `critic_optimizer` = adam (the pseudocode's gradient step is sgd).
+    `precision` is that of the critics' matrix products while they are trained; `auto` is the run's, and float32 outside a run.
     """
 
     hidden: Count = 128
@@ -29,6 +30,7 @@ class KantorovichRubinstein:
     steps: Count = 100
     critic_lr: Positive = 1e-3
     critic_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
         """Raise `UsageError` where a hyper-parameter is out of range."""
@@ -47,5 +49,6 @@ class KantorovichRubinstein:
             steps=self.steps,
             lr=self.critic_lr,
             optimizer=self.critic_optimizer,
+            half=self.precision == "bf16",
         )
         return critics(real).mean(1) - critics(syn).mean(1)

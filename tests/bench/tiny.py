@@ -48,5 +48,5 @@ def task(*, method: str = "dm", seed: int = 0, ipc: int = 2, data: Bundle | None
     how = protocol(**sections)
     spec = RunSpec(data.name, ipc, method, seed, {}, how, "fp32", ("match", "eval"))
     network = ConvNet.fit(data.shape, classes=len(data.classes), width=how.network.width, depth=None)
-    compute = Compute.choose(device="cpu")
+    compute = Compute.choose(device="cpu", precision="fp32")
     return Task(data, spec, network, Streams(seed, data.name, ipc), compute, lambda progress: None)

@@ -9,7 +9,7 @@ from clouds import central_differences
 from test_contract import task_of
 
 from bench.augment import Augmentation
-from bench.compute import Kernel, _training_loss
+from bench.compute import Compute, Kernel, _training_loss
 from bench.errors import UsageError
 from bench.evaluate import Trainer
 from bench.matching import class_members, draw_real, initial_images, normalise, starting_images
@@ -86,7 +86,7 @@ def test_real_gradients_are_those_of_the_whole_batch(chunk):
     network, parameters = small_network()
     images = noise(12, 1, 8, 8)
     kernel = Kernel(_training_loss(network), compile=False)
-    found = real_gradients(kernel, images, 2, parameters, chunk=chunk)
+    found = real_gradients(Compute(torch.device("cpu"), "fp32", 1), kernel, images, 2, parameters, chunk=chunk)
     loss = F.cross_entropy(network.logits(images, parameters), torch.full((12,), 2))
     for own, plain in zip(found, torch.autograd.grad(loss, weights_of(parameters)), strict=True):
         # Chunks are weighted in float32, whose 1/12 is off by 3e-9.
