@@ -62,7 +62,7 @@ def table2_cells(records: Sequence[RunRecord]) -> list[Cell]:
 
 
 def _measured(records: Sequence[RunRecord]) -> list[Cell]:
-    names, varied = variant_names(records), _varied(records)
+    names = variant_names(records)
     members: dict[tuple[str, int, str], list[RunRecord]] = defaultdict(list)
     for record, ipc in expanded(records):
         members[record.spec["dataset"], ipc, names[record.hash]].append(record)
@@ -71,23 +71,9 @@ def _measured(records: Sequence[RunRecord]) -> list[Cell]:
         dataset, ipc, method = cast("tuple[str, int, str]", key)
         own, measured = members[dataset, ipc, method], statistics(frame)
         known = published().get((dataset, int(ipc), method.split(" ")[0]))
-        found = None if known is None else verdict(measured, known, own[0].spec, varied=varied[_group(own[0])])
+        found = None if known is None else verdict(measured, known, own[0].spec)
         cells.append(Cell(dataset, int(ipc), method, measured, known, found, tuple(own)))
     return cells
-
-
-def _group(record: RunRecord) -> tuple[str, int | None, str, str]:
-    spec = record.spec
-    return spec["dataset"], spec["ipc"], spec["method"], spec["protocol"]["profile"]
-
-
-def _varied(records: Sequence[RunRecord]) -> dict[tuple[str, int | None, str, str], set[str]]:
-    """Return the hyper-parameters that records of one dataset, IPC, method and profile do not agree in."""
-    values: dict[tuple[str, int | None, str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for record in records:
-        for name, value in record.spec["hyper"].items():
-            values[_group(record)][name].add(str(value))
-    return defaultdict(set, {key: {name for name in each if len(each[name]) > 1} for key, each in values.items()})
 
 
 def _whole_in_other_rows(cells: Sequence[Cell]) -> list[Cell]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -26,9 +26,10 @@ BUDGET = frozenset(
     {
         *("match.iterations", "match.real_batch", "match.lr_images"),
         *("eval.nets", "eval.epochs", "whole.nets", "whole.epochs", "data.holdout"),
+        *("eval.precision", "whole.precision"),
     }
 )
-"""How long and how large, which the profile says: the same question asked with less. Any other field makes another one."""
+"""How long, how large and how precise: the same question asked with less. Any other field makes another one."""
 
 LEGEND = (
     f"✓ reproduced: within ± {MARGIN:g} point of the published value, or the 95 % interval of the difference contains 0. "
@@ -100,12 +101,9 @@ def departures(spec: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def verdict(measured: Statistics, known: Published, spec: Mapping[str, Any], *, varied: Collection[str] = ()) -> Verdict:
-    """Return the verdict on a measured cell; `varied`: hyper-parameters in which cells of this method and profile differ."""
+def verdict(measured: Statistics, known: Published, spec: Mapping[str, Any]) -> Verdict:
+    """Return the verdict on a measured cell."""
     other = departures(spec)
-    if varied and spec["method"] not in HYPER:
-        told = ", ".join(f"{spec['method']}.{name}={spec['hyper'].get(name)}" for name in sorted(varied))
-        other.append(f"{told}: one of several settings, and the records do not say which is the published one")
     if known.note.startswith("misprint"):
         other.append(f"published value: {known.note}")
     if other:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.compute import Compute, hardware
+from bench.compute import Compute, hardware, resolve_precision
 
 HERE = Path(__file__).parent
 
@@ -27,4 +27,6 @@ def as_in_a_cell():
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    machine_info |= hardware(torch.device("cpu")) | {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    cpu = torch.device("cpu")
+    machine_info |= hardware(cpu) | {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    machine_info["precision"] = resolve_precision("auto", cpu)

@@ -26,12 +26,13 @@ from methods.critic import init_critics, train_critics
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = Shape(test=10_000)
+PRECISIONS = ["fp32", "bf16"]
 EPOCHS = 4
 """Of one round: the schedule trains one more."""
 
 
 @cache
-def given(precision="auto"):
+def given(precision="fp32"):
     """Return the task of 10 classes x 256 real images of 28x28, 10 synthetic ones a class, ConvNet-3 of width 128."""
     return task(DIGITS, precision=precision, eval={"epochs": EPOCHS, "nets": 1})
 
@@ -46,7 +47,7 @@ def matching_flops(network, ipc):
 
 
 @pytest.mark.benchmark(group="gemm")
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_gemm(benchmark, precision):
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     a, b = (torch.randn(2048, 2048, generator=torch.Generator().manual_seed(i)).to(dtype) for i in (0, 1))
@@ -70,41 +71,38 @@ def reference_iteration(loss=reference.mean_loss):
 
 
 @pytest.mark.benchmark(group="dm iteration")
-@pytest.mark.parametrize("kind", ["reference", "fast"])
-def test_dm_iteration(benchmark, kind):
-    about = {"kind": kind, "flops": matching_flops(given().network, DIGITS.ipc)}
-    if kind == "reference":
-        measure(benchmark, reference_iteration(), rounds=3, **about)
+@pytest.mark.parametrize("side", ["reference", *PRECISIONS])
+def test_dm_iteration(benchmark, side):
+    flops = matching_flops(given().network, DIGITS.ipc)
+    if side == "reference":
+        measure(benchmark, reference_iteration(), rounds=3, kind="reference", flops=flops)
     else:
-        precision = given().compute.precision
-        measure(benchmark, match, given(), METHODS["dm"].objective(), rounds=7, warm_up=2, precision=precision, **about)
+        objective = METHODS["dm"].objective()
+        measure(benchmark, match, given(side), objective, rounds=7, warm_up=2, kind="fast", flops=flops, precision=side)
 
 
 @pytest.mark.benchmark(group="real features")
-@pytest.mark.parametrize("kind", ["reference", "fp32", "bf16"])
-def test_real_features(benchmark, kind):
+@pytest.mark.parametrize("side", ["reference", *PRECISIONS])
+def test_real_features(benchmark, side):
     network, data = given().network, given().bundle
     images, weights = normalise(data.train.images, data), parameters()
     flops = len(images) * network.flops
-    if kind == "reference":
+    if side == "reference":
         net = reference.plain_network(network, weights)
 
         def loop():
             with torch.no_grad():
                 return [net.embed(part) for part in images.split(DIGITS.real)]
 
-        measure(benchmark, loop, rounds=2, kind=kind, flops=flops, precision="fp32")
+        measure(benchmark, loop, rounds=2, kind="reference", flops=flops)
         return
-    compute = given(kind).compute
+    compute = given(side).compute
     kernel = compute.features_kernel(network, flops)
     arguments = (kernel, network, images, weights)
-    measure(
-        benchmark, compute.features, *arguments, rounds=7, warm_up=2, kind="fast", flops=flops, precision=kind,
-        chosen=kind == given().compute.precision,
-    )  # fmt: skip
+    measure(benchmark, compute.features, *arguments, rounds=7, warm_up=2, kind="fast", flops=flops, precision=side)
 
 
-@pytest.mark.parametrize("kind", ["reference", "fast"])
+@pytest.mark.parametrize("side", ["reference", *PRECISIONS])
 @pytest.mark.parametrize(
     ("n", "m"),
     [
@@ -112,30 +110,33 @@ def test_real_features(benchmark, kind):
         pytest.param(256, 10, marks=pytest.mark.benchmark(group="kr critics 256 + 10"), id="256-10"),
     ],
 )
-def test_kr_critics(benchmark, n, m, kind):
+def test_kr_critics(benchmark, n, m, side):
     real, syn = features(10, n, 2048), features(10, m, 2048, shift=0.1, seed=1)
     start = init_critics(real, hidden=128, generator=torch.Generator().manual_seed(0))
-    about = {"kind": kind, "flops": 4 * 10 * 100 * (n + m) * 2048 * 128}
-    if kind == "reference":
-        measure(benchmark, reference.critics_loop, start, real, syn, rounds=3, **about)
+    flops = 4 * 10 * 100 * (n + m) * 2048 * 128
+    if side == "reference":
+        measure(benchmark, reference.critics_loop, start, real, syn, rounds=3, kind="reference", flops=flops)
     else:
+        settings = {"clip": 0.01, "steps": 100, "lr": 1e-3, "optimizer": "adam", "half": side == "bf16"}
 
         def train():
-            return train_critics(start, real, syn, clip=0.01, steps=100, lr=1e-3, optimizer="adam")
+            return train_critics(start, real, syn, **settings)
 
-        measure(benchmark, train, rounds=4, **about)
+        measure(benchmark, train, rounds=4, kind="fast", flops=flops, precision=side)
 
 
 @pytest.mark.benchmark(group="kr iteration")
-@pytest.mark.parametrize("kind", ["reference", "fast"])
-def test_kr_iteration(benchmark, kind):
-    about = {"kind": kind, "flops": matching_flops(given().network, 10) + 4 * 10 * 100 * 266 * 2048 * 128}
-    if kind == "reference":
+@pytest.mark.parametrize("side", ["reference", *PRECISIONS])
+def test_kr_iteration(benchmark, side):
+    flops = matching_flops(given().network, 10) + 4 * 10 * 100 * 266 * 2048 * 128
+    if side == "reference":
         dim = given().network.features_dim
         start = init_critics(torch.empty(10, 1, dim), hidden=128, generator=torch.Generator().manual_seed(0))
-        measure(benchmark, reference_iteration(reference.critic_loss(start)), rounds=1, warm_up=0, **about)
+        loop = reference_iteration(reference.critic_loss(start))
+        measure(benchmark, loop, rounds=1, warm_up=0, kind="reference", flops=flops)
     else:
-        measure(benchmark, match, given(), METHODS["kr"].objective(), rounds=3, **about)
+        objective = METHODS["kr"].objective(precision=side)
+        measure(benchmark, match, given(side), objective, rounds=3, kind="fast", flops=flops, precision=side)
 
 
 @pytest.mark.parametrize("kind", ["reference", "fast"])
@@ -159,17 +160,17 @@ def test_transport(benchmark, name, m, kind):
     measure(benchmark, function, rounds=7, warm_up=2, kind=kind)
 
 
-@pytest.mark.parametrize("kind", ["reference", "fast"])
+@pytest.mark.parametrize("side", ["reference", *PRECISIONS])
 @pytest.mark.parametrize(
     "ipc",
     [pytest.param(m, marks=pytest.mark.benchmark(group=f"epoch over {10 * m} images"), id=f"{10 * m}") for m in (10, 1)],
 )
-def test_epoch(benchmark, ipc, kind):
-    about, chosen = given(), initial_images(given())
+def test_epoch(benchmark, ipc, side):
+    about, chosen = given("fp32" if side == "reference" else side), initial_images(given())
     keep = torch.arange(100).view(10, 10)[:, :ipc].flatten()
     syn = SyntheticSet(chosen.images[keep], chosen.labels[keep])
-    info = {"kind": kind, "units": EPOCHS + 1, "flops": 3 * about.network.flops * len(keep) * (EPOCHS + 1)}
-    if kind == "reference":
+    info = {"units": EPOCHS + 1, "flops": 3 * about.network.flops * len(keep) * (EPOCHS + 1)}
+    if side == "reference":
         augmentation = Augmentation.parse(about.spec.protocol.eval.augment, flip=about.bundle.flip)
 
         def train():
@@ -177,23 +178,25 @@ def test_epoch(benchmark, ipc, kind):
             net = reference.plain_network(about.network, about.network.init(draw))
             return reference.train_network(net, syn.images, syn.labels, draw, augmentation, epochs=EPOCHS + 1)
 
-        measure(benchmark, train, rounds=3, **info)
+        measure(benchmark, train, rounds=3, kind="reference", **info)
     else:
         trainer = evaluate.Trainer(about, syn, about.spec.protocol.eval)
-        measure(benchmark, trainer.train, 0, lambda epoch, begin: None, rounds=6, warm_up=2, **info)
+        unseen = lambda epoch, begin: None  # noqa: E731
+        measure(benchmark, trainer.train, 0, unseen, rounds=6, warm_up=2, kind="fast", precision=side, **info)
 
 
 @pytest.mark.benchmark(group="test pass")
-@pytest.mark.parametrize("kind", ["reference", "fast"])
-def test_pass_over_the_test_set(benchmark, kind):
-    about, weights = given(), parameters()
-    data, info = about.bundle, {"kind": kind, "flops": about.network.flops * DIGITS.test}
-    if kind == "reference":
+@pytest.mark.parametrize("side", ["reference", *PRECISIONS])
+def test_pass_over_the_test_set(benchmark, side):
+    about, weights = given("fp32" if side == "reference" else side), parameters()
+    data, flops = about.bundle, about.network.flops * DIGITS.test
+    if side == "reference":
         net, images = reference.plain_network(about.network, weights), normalise(data.test.images, data)
-        measure(benchmark, reference.accuracy, net, images, data.test.labels, rounds=1, warm_up=0, **info)
+        arguments = (net, images, data.test.labels)
+        measure(benchmark, reference.accuracy, *arguments, rounds=2, warm_up=0, kind="reference", flops=flops)
     else:
         tester = evaluate.Tester(data, about.network, about.compute, nets=1)
-        measure(benchmark, tester.accuracy, weights, rounds=3, precision=about.compute.precision, **info)
+        measure(benchmark, tester.accuracy, weights, rounds=3, kind="fast", precision=side, flops=flops)
 
 
 @pytest.mark.benchmark(group="start-up")

@@ -54,7 +54,7 @@ def test_the_table_has_ratios_rates_and_verdicts():
         ("bf16", "80", "yes: 80"),
     ]
     assert found["KR critics, 10 classes, 100 steps, 256 real + 10"][0][-1] == "no: 2.5"
-    assert found["the same"][0][-2:] == ["at most 1.5 GEMM floors (float32)", "no: 2"]
+    assert found["the same"][0][-2:] == ["at most 1.5 GEMM floors", "no: 2"]
     assert found["Sinkhorn loss and gradient, 10 classes, 256 x 10"][0][1:] == [
         "", "90 ms", "", "", "", "at most 0.15 DM iterations", "yes: 0.1",
     ]  # fmt: skip
@@ -116,7 +116,10 @@ def test_the_page_and_its_pictures(tmp_path):
     page = write_benchmarks(FIXTURE, tmp_path)
     text = page.read_text(encoding="utf-8")
     assert page == tmp_path / "report" / "benchmarks.md"
-    assert "A processor, 2 threads; torch 2.9; 2026-01-02T03:04:05; commit 0123456789ab with changes." in text
+    assert (
+        "A processor, 2 threads; torch 2.9; `--precision auto` is fp32; 2026-01-02T03:04:05; commit 0123456789ab with changes."
+        in text
+    )
     assert "- over n: EMD is faster at 64, Sinkhorn at 1024; they cross at about 100." in text
     for quantity in ("time", "memory"):
         assert f"(benchmarks_{quantity}.png)" in text
