@@ -120,6 +120,7 @@ def _layer_sums(network: ConvNet) -> Callable[..., tuple[Tensor, ...]]:
 _KERNELS: dict[str, Callable[[ConvNet], Callable[..., Any]]] = {
     "features": _features,
     "loss": _training_loss,
+    "losses": lambda network: torch.func.vmap(_training_loss(network)),
     "layer sums": _layer_sums,
 }
 
@@ -194,6 +195,10 @@ class Compute:
     def loss_kernel(self, network: ConvNet, flops: float) -> Kernel:
         """Return the kernel of the training loss, likewise."""
         return _kernel("loss", network, flops >= _COMPILE_FLOPS)
+
+    def losses_kernel(self, network: ConvNet, flops: float) -> Kernel:
+        """Return the kernel of the training losses of several networks at once, with a dimension in front of all else."""
+        return _kernel("losses", network, flops >= _COMPILE_FLOPS)
 
     def layer_sums_kernel(self, network: ConvNet, flops: float) -> Kernel:
         """Return the kernel of the sums of the maps after each ReLU, likewise."""

@@ -7,7 +7,7 @@ each image's own; `bench.protocol.Training` holds the numbers. The test set is t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,9 @@ from bench.timing import Stopwatch
 from bench.types import Bundle, Progress, Split, SyntheticSet, Task
 
 _REPORT_SECONDS = 0.5
+
+Draw = Sequence[torch.Generator]
+"""What the draws of training are taken from: a generator for each network that is trained at once."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,18 @@ class Trainer:
         self.batch = min(settings.batch, len(syn.labels))
         self.chunk = task.compute.chunk(task.network, self.batch)
         self.augmentation = Augmentation.parse(settings.augment, flip=task.bundle.flip)
-        work = 3.0 * task.network.flops * len(syn.labels) * epochs_of(settings) * settings.nets
-        self.kernel = task.compute.loss_kernel(task.network, work)
+        self.work = 3.0 * task.network.flops * len(syn.labels) * epochs_of(settings) * settings.nets
+        self.kernel = task.compute.loss_kernel(task.network, self.work)
 
     def train(self, number: int, report: Callable[[int, int], None]) -> Parameters:
         """Return the parameters of network `number` after its last epoch."""
-        draw = self.streams.generator(self.stage, number)
-        parameters = tuple(p.requires_grad_() for p in self.compute.put(self.network.init(draw)))
+        draw = [self.streams.generator(self.stage, number)]
+        parameters = tuple(p.requires_grad_() for p in self.compute.put(self.network.init(*draw)))
+        self.follow_schedule(parameters, draw, report)
+        return parameters
+
+    def follow_schedule(self, parameters: Parameters, draw: Draw, report: Callable[[int, int], None]) -> None:
+        """Train for all epochs, in place; `report` is told each epoch and where in it each batch begins."""
         optimizer = sgd(parameters, self.settings)
         epochs, total = epochs_of(self.settings), len(self.labels)
         for epoch in range(epochs):
@@ -94,29 +102,63 @@ class Trainer:
                 report(epoch, begin)
 
             self.epoch(parameters, optimizer, draw, before)
-        return parameters
 
     def epoch(
         self,
         parameters: Parameters,
         optimizer: torch.optim.Optimizer,
-        draw: torch.Generator,
+        draw: Draw,
         before: Callable[[int], None] = lambda begin: None,
     ) -> None:
         """Pass over the set once, in random order, batch by batch; `before` each is told where the batch begins."""
         total = len(self.labels)
-        order = torch.randperm(total, generator=draw)
+        order = torch.stack([torch.randperm(total, generator=one) for one in draw])  # [networks, total]
         for begin in range(0, total, self.batch):
             before(begin)
-            self.step(order[begin : begin + self.batch], parameters, optimizer, draw)
+            self.step(order[:, begin : begin + self.batch], parameters, optimizer, draw)
 
-    def step(self, index: Tensor, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: torch.Generator) -> None:
-        """Take one step of SGD on the images that `index` names, summing gradients over chunks that stay in cache."""
+    def batch_of(self, index: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the images that `index` `[n]` names, augmented, and their labels."""
         index = index.to(self.images.device, non_blocking=True)
         draws = self.augmentation.draw(draw, len(index), shared=True)
-        images = self.augmentation.apply(self.images[index].unsqueeze(1), draws).squeeze(1)
-        for part in self.compute.weighted(images, self.labels[index], self.chunk):
+        return self.augmentation.apply(self.images[index].unsqueeze(1), draws).squeeze(1), self.labels[index]
+
+    def step(self, index: Tensor, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: Draw) -> None:
+        """Take one step of SGD on the images that `index` `[1, n]` names, summing gradients over chunks that stay in cache."""
+        for part in self.compute.weighted(*self.batch_of(index[0], draw[0]), self.chunk):
             self.kernel(*part, *parameters).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+class Ensemble(Trainer):
+    """Trains all networks at once, for a device that the batch of one does not fill: the same draws, and the same networks."""
+
+    def __init__(self, task: Task, syn: SyntheticSet, settings: Training) -> None:
+        """Take the set, and a loss with a dimension of networks in front."""
+        super().__init__(task, syn, settings)
+        self.kernel = self.compute.losses_kernel(task.network, self.work)
+
+    @staticmethod
+    def pays(task: Task, syn: SyntheticSet, settings: Training) -> bool:
+        """Return whether the batches of all networks together are no more than the device takes at once; never so on a CPU."""
+        images = settings.nets * min(settings.batch, len(syn.labels))
+        return task.compute.device.type != "cpu" and task.compute.chunk(task.network, images) == images
+
+    def train_all(self, report: Callable[[int, int], None]) -> list[Parameters]:
+        """Return the parameters of every network after its last epoch."""
+        draw = [self.streams.generator(self.stage, number) for number in range(self.settings.nets)]
+        each = [self.compute.put(self.network.init(one)) for one in draw]
+        parameters = tuple(torch.stack(some).requires_grad_() for some in zip(*each, strict=True))  # each [networks, ...]
+        self.follow_schedule(parameters, draw, report)
+        return [tuple(p[number] for p in parameters) for number in range(self.settings.nets)]
+
+    def step(self, index: Tensor, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: Draw) -> None:
+        """Take one step of SGD with each network, on the images that its row of `index` `[networks, n]` names."""
+        images, labels = zip(*map(self.batch_of, index, draw), strict=True)
+        weights = torch.full(index.shape, 1 / index.shape[1], device=self.images.device)
+        # The sum's gradient is, for each network, that of its own loss.
+        self.kernel(self.compute.cast(torch.stack(images)), torch.stack(labels), weights, *parameters).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -145,22 +187,27 @@ class Tester:
 def evaluate(task: Task, syn: SyntheticSet, settings: Training) -> Evaluation:
     """Train `settings.nets` networks on `syn` and return the test accuracy of each; raise `DistillationError` on divergence."""
     stopwatch = Stopwatch(task.compute.device)
-    accuracies = []
+    accuracies: list[float] = []
     epochs = epochs_of(settings)
     with stopwatch.stage("evaluation"):
-        trainer = Trainer(task, syn, settings)
+        together = Ensemble.pays(task, syn, settings)
+        trainer = (Ensemble if together else Trainer)(task, syn, settings)
         tester = Tester(task.bundle, task.network, trainer.compute, nets=settings.nets)
         reported = time.monotonic()
-        for number in range(settings.nets):
 
-            def report(epoch: int, begin: int, number: int = number) -> None:
-                nonlocal reported
-                if time.monotonic() - reported > _REPORT_SECONDS:
-                    reported = time.monotonic()
-                    done = (number * epochs + epoch) * len(syn.labels) + begin
-                    note = f"network {number + 1} of {settings.nets}"
-                    task.report(Progress("evaluate", done, settings.nets * epochs * len(syn.labels), note))
+        def report(epoch: int, begin: int) -> None:
+            nonlocal reported
+            if time.monotonic() - reported > _REPORT_SECONDS:
+                reported = time.monotonic()
+                done = (len(accuracies) * epochs + epoch) * len(syn.labels) + begin
+                total = (1 if together else settings.nets) * epochs * len(syn.labels)
+                note = "all networks" if together else f"network {len(accuracies) + 1} of {settings.nets}"
+                task.report(Progress("evaluate", done, total, note))
 
-            accuracies.append(tester.accuracy(trainer.train(number, report)))
+        if isinstance(trainer, Ensemble):
+            accuracies += [tester.accuracy(parameters) for parameters in trainer.train_all(report)]
+        else:
+            for number in range(settings.nets):
+                accuracies.append(tester.accuracy(trainer.train(number, report)))
     seconds, _ = stopwatch.read()
     return Evaluation(tuple(accuracies), seconds["evaluation"], trainer.kernel.note)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from bench.evaluate import Trainer
+    from bench.evaluate import Draw, Trainer
     from bench.matching import Recorder
     from bench.networks import Parameters
     from bench.types import SyntheticSet, Task
@@ -204,7 +204,7 @@ class Aligner:
         labels = torch.arange(len(images), device=found.device)[:, None]
         return float((found == labels).float().mean())
 
-    def train(self, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: torch.Generator) -> None:
+    def train(self, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: Draw) -> None:
         """Train the network on the images until its accuracy has moved, or for `inner_limit` epochs."""
         watch = Watch(self.settings.window)
         for _ in range(self.settings.inner_limit):
@@ -221,7 +221,7 @@ class Aligner:
 
         parameters = tuple(p.requires_grad_() for p in self.batches.network(number))
         optimizer = sgd(parameters, self.trainer.settings)
-        draw = self.task.streams.generator("inner", number)
+        draw = [self.task.streams.generator("inner", number)]
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(number)
         watch, losses = Watch(self.settings.window), []

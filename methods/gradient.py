@@ -164,7 +164,7 @@ def match_gradients(task: Task, settings: GradientMatching) -> SyntheticSet:
     for iteration in range(settings.iterations):
         parameters = tuple(p.requires_grad_() for p in batches.network(iteration))
         network_optimizer = sgd(parameters, training)
-        inner_draws = task.streams.generator("inner", iteration)
+        inner_draws = [task.streams.generator("inner", iteration)]
         losses = []
         for turn in range(outer):
             # It counts the steps on the images, so that with one outer step the draws are the engine's.

@@ -11,7 +11,7 @@ from tiny import bundle, task
 
 import bench.evaluate
 from bench.errors import DistillationError
-from bench.evaluate import Tester, Trainer, epochs_of, evaluate, learning_rate
+from bench.evaluate import Ensemble, Tester, Trainer, epochs_of, evaluate, learning_rate
 from bench.matching import initial_images, normalise
 from bench.protocol import Training
 from bench.types import SyntheticSet
@@ -69,6 +69,35 @@ def test_chunks_give_the_gradient_of_the_whole_batch(monkeypatch):
     assert (whole.chunk, cut.chunk) == (12, 5)
     for first, second in zip(whole.train(0, lambda *_: None), cut.train(0, lambda *_: None), strict=True):
         torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("augment", "schedule"), [("color_crop_cutout_flip_scale_rotate", "step"), ("none", "onecycle")])
+def test_an_ensemble_is_its_networks_one_by_one(augment, schedule):
+    given = task(ipc=3, eval={"nets": 3, "epochs": 4, "batch": 4, "augment": augment, "schedule": schedule})
+    syn, settings = small_set(given), given.spec.protocol.eval
+    together, seen = Ensemble(given, syn, settings), []
+    found = together.train_all(lambda epoch, begin: seen.append((epoch, begin)))
+    assert len(found) == 3
+    assert seen == [(epoch, begin) for epoch in range(epochs_of(settings)) for begin in (0, 4, 8)]
+    for number, parameters in enumerate(found):
+        alone = Trainer(given, syn, settings).train(number, lambda *_: None)
+        start = given.network.init(given.streams.generator("evaluate", number))
+        for own, other, begun in zip(parameters, alone, start, strict=True):
+            torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-3)
+            assert own.dim() == 1 or not torch.allclose(own, begun, atol=1e-4)
+
+
+def test_an_ensemble_is_evaluated_as_its_networks_are(monkeypatch):
+    given = task(ipc=3)
+    syn, settings, said = small_set(given), given.spec.protocol.eval, []
+    alone = evaluate(given, syn, settings)
+    monkeypatch.setattr(Ensemble, "pays", lambda *_: True)
+    monkeypatch.setattr(bench.evaluate, "_REPORT_SECONDS", -1.0)
+    together = evaluate(replace(given, report=said.append), syn, settings)
+    # On 60 images; the order of sums differs, so an image on the edge between two classes may change sides.
+    assert together.accuracies == pytest.approx(alone.accuracies, abs=100 / 60 + 0.01)
+    assert [one.done <= one.total for one in said] == [True] * (epochs_of(settings))
+    assert {one.note for one in said} == {"all networks"}
 
 
 def test_networks_differ_and_repeat():

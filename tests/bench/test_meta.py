@@ -16,7 +16,7 @@ import bench.evaluate
 import bench.matching
 from bench.augment import Augmentation
 from bench.compute import Compute
-from bench.evaluate import Trainer
+from bench.evaluate import Ensemble, Trainer
 from bench.matching import initial_images, match
 from bench.protocol import OPERATIONS
 from bench.timing import Stopwatch
@@ -92,12 +92,25 @@ def test_critics(optimizer):
     assert trained(real).shape == (3, 8)
 
 
-def test_an_evaluation_step():
-    given = on_meta()
-    syn = initial_images(given)
-    trainer = Trainer(given, syn, given.spec.protocol.eval)
-    draw = given.streams.generator("evaluate", 0)
-    parameters = tuple(p.requires_grad_() for p in given.compute.put(given.network.init(draw)))
-    optimizer = bench.evaluate.sgd(parameters, given.spec.protocol.eval)
-    trainer.step(torch.randperm(len(syn.labels), generator=draw), parameters, optimizer, draw)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", [Trainer, Ensemble])
+def test_an_evaluation_step(kind, precision):
+    given = replace(task(), compute=Compute(META, precision, 1))
+    syn, settings = initial_images(given), given.spec.protocol.eval
+    trainer = kind(given, syn, settings)
+    networks = settings.nets if kind is Ensemble else 1
+    draw = [given.streams.generator("evaluate", number) for number in range(networks)]
+    each = [given.compute.put(given.network.init(one)) for one in draw]
+    parameters = tuple(torch.stack(some) if kind is Ensemble else some[0] for some in zip(*each, strict=True))
+    parameters = tuple(p.requires_grad_() for p in parameters)
+    index = torch.stack([torch.randperm(len(syn.labels), generator=one) for one in draw])
+    trainer.step(index, parameters, bench.evaluate.sgd(parameters, settings), draw)
     assert {p.device for p in parameters} == {META}
+
+
+def test_networks_are_trained_together_where_the_device_takes_them_all():
+    given = on_meta()
+    syn, settings = initial_images(given), given.spec.protocol.eval
+    assert Ensemble.pays(given, syn, settings)
+    assert not Ensemble.pays(task(), syn, settings)
+    assert not Ensemble.pays(given, syn, replace(settings, nets=10**6))
