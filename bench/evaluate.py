@@ -170,7 +170,7 @@ class Tester:
         """Take the test split of `bundle`."""
         test: Split = bundle.test
         self.network, self.compute = network, compute
-        self.images = normalise(test.images.to(compute.device), bundle)
+        self.images = compute.cast(normalise(test.images.to(compute.device), bundle))
         self.labels = test.labels.to(compute.device)
         self.kernel = compute.features_kernel(network, network.flops * float(len(test)) * nets)
 

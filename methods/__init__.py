@@ -77,7 +77,8 @@ def own_loop(
 _ONE_STEP = {"outer": 1, "inner": 1}
 _DC_QUICK = {**_ONE_STEP, "iterations": 40, "real_batch": 32, "lr_images": 1.0}
 _DC_CPU = {**_ONE_STEP, "iterations": 300, "real_batch": 64, "lr_images": 1.0}
-_CAFE_SHORT = {"query_batch": 32, "window": 3, "outer_limit": 6, "inner_limit": 6}
+_CAFE_QUICK = {"iterations": 5, "real_batch": 32, "query_batch": 32, "window": 3, "outer_limit": 6, "inner_limit": 6}
+_CAFE_CPU = {"iterations": 40, "real_batch": 64, "query_batch": 16, "outer_limit": 15, "inner_limit": 10}
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -88,15 +89,7 @@ METHODS: dict[str, Method] = {
         coreset("kmeans", "k-means", "Lloyd 1982; Arthur and Vassilvitskii 2007", kmeans, quick=5, cpu=2),
         own_loop("dc", "DC", DC, GradientMatching, match_gradients, quick=_DC_QUICK, cpu=_DC_CPU),
         own_loop("dsa", "DSA", DSA, SiameseGradientMatching, match_gradients, quick=_DC_QUICK, cpu=_DC_CPU),
-        own_loop(
-            "cafe",
-            "CAFE",
-            CAFE,
-            LayerAlignment,
-            align_features,
-            quick={**_CAFE_SHORT, "iterations": 5, "real_batch": 32},
-            cpu={**_CAFE_SHORT, "iterations": 60, "real_batch": 64},
-        ),
+        own_loop("cafe", "CAFE", CAFE, LayerAlignment, align_features, quick=_CAFE_QUICK, cpu=_CAFE_CPU),
         matching("dm", "DM", DM, MeanMatching, quick=3.0, cpu=3.0),
         matching("kr", "KR", f"{PAPER}, Algorithm 1", KantorovichRubinstein, quick=10.0, cpu=30.0),
         matching("sinkhorn", "Sinkhorn", "Cuturi 2013; Feydy et al. 2019, eq. 3", Sinkhorn, quick=10.0, cpu=30.0),
