@@ -66,7 +66,7 @@ def _parser() -> _Parser:
     add("--seeds", help="one distillation a seed; default 0, in profile paper 0,1,2,3,4")
     add("--profile", default="quick", help=", ".join(PROFILES))
     add("--eval-nets", help="short for --set eval.nets=N --set whole.nets=N")
-    add("--iterations", help="short for --set match.iterations=N")
+    add("--iterations", help="short for --set match.iterations=N, and the same of dc, dsa, cafe")
     add("--set", action="append", default=[], metavar="NAME.FIELD=VALUE", help="a method's or the protocol's own option")
     add("--data-root", default=os.environ.get("DATA_ROOT", "data"), help="where datasets lie; also the variable DATA_ROOT")
     add("--out", default="results", help="where records and the report go")

@@ -11,7 +11,7 @@ import logging
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -139,8 +139,8 @@ def _kernel(kind: str, network: ConvNet, compile: bool) -> Kernel:
 class Compute:
     """A device, the precision of the passes through networks, and the number of CPU threads.
 
-    In `bf16` these are bfloat16: the real images' features and gradients, the critics' products, the evaluation networks'
-    training and test passes. Weights, optimisers, losses and the synthetic images' side stay float32.
+    In `bf16` these are bfloat16: the real images' features, layers and gradients, the critics' products, and all training and
+    testing of networks. Weights, optimisers, losses and the synthetic side of what is matched stay float32.
     """
 
     device: torch.device
@@ -235,12 +235,13 @@ class Compute:
 
 
 def resolve_precision(precision: str, device: torch.device) -> Precision:
-    """Return what `auto` means: bfloat16 on CPUs that multiply it in hardware, float32 elsewhere.
+    """Return what `auto` means: bfloat16 on x86 CPUs that multiply it in hardware, float32 elsewhere.
 
     Without such instructions bfloat16 is slower than float32, and on GPUs nothing has been measured.
     """
     if precision == "auto":
-        has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        read = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.9 lacks it
+        has: Mapping[str, Any] = read() if device.type == "cpu" else {}
         return "bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "fp32"
     return "bf16" if precision == "bf16" else "fp32"
 

@@ -38,10 +38,12 @@ def matching(
         from bench.matching import match
 
         hyper = dict(task.spec.hyper)
-        if hyper.get("precision") == "auto":
+        if follows_run and hyper["precision"] == "auto":
             hyper["precision"] = task.spec.precision
         return match(task, objective(**hyper))
 
+    own = options_of(objective).get("precision")
+    follows_run = own is not None and own.choices == ("auto", "fp32", "bf16")
     defaults = {profile: {"lr_images": rate} for profile, rate in lr_images.items()}
     return Method(name, label, source, objective, distill, defaults=defaults, code=code)
 
@@ -53,8 +55,8 @@ def coreset(name: str, label: str, source: str, rule: Rule, **epochs: int) -> Me
         return select(task, rule)
 
     defaults = {profile: {"epochs": count} for profile, count in epochs.items()}
-    sections = ("whole", "eval")
-    return Method(name, label, source, None, distill, sections=sections, settings=FeatureNetwork, defaults=defaults)
+    used = ("whole", "eval")
+    return Method(name, label, source, None, distill, sections=used, settings=FeatureNetwork, defaults=defaults)
 
 
 def own_loop(

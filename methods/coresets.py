@@ -130,7 +130,8 @@ def select(task: Task, rule: Rule) -> SyntheticSet:
     from methods.selection import whole_set
 
     assert task.spec.ipc is not None
-    network, compute, stopwatch = task.network, task.compute, Stopwatch(task.compute.device)
+    network, stopwatch = task.network, Stopwatch(task.compute.device)
+    compute = task.compute.at(task.spec.protocol.whole.precision)
     train, members = whole_set(task), class_members(task.bundle)
     largest = max(len(index) for index in members)
     kernel = compute.features_kernel(network, network.flops * float(largest) * len(members))

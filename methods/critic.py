@@ -9,6 +9,7 @@ synthetic features and s their weights (1/n and -1/m), hidden units H = relu(Z W
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Literal
 
 import torch
@@ -83,7 +84,9 @@ def _train(
     """Return the three tensors after training, products in `dtype`; `...` below is nothing, for one critic, or the classes."""
     points = torch.cat([real, syn], -2).to(dtype)  # [..., n + m, d]
     n, m = real.shape[-2], syn.shape[-2]
-    weights = torch.cat([real.new_full((n,), 1 / n), real.new_full((m,), -1 / m)]).to(dtype)  # [n + m]
+    # Rounded to bfloat16 the weights would not sum to zero; in this unit they are whole numbers, which it holds up to 256.
+    unit = gcd(n, m) / (n * m) if dtype != real.dtype else 1.0
+    weights = torch.cat([real.new_full((n,), 1 / n / unit), real.new_full((m,), -1 / m / unit)]).to(dtype)  # [n + m]
     # W1 is held transposed, in which layout both products are fastest; all parameters are one buffer, so that the optimiser and
     # the clamp are one pass each. `flat` and `gradient` have a second copy in `dtype` only where that is another.
     start = [w1.transpose(-2, -1), b1, w2]
@@ -105,7 +108,7 @@ def _train(
         torch.matmul(points.transpose(-2, -1), active, out=slope_w1)
         if low_gradient is not gradient:
             gradient.copy_(low_gradient)
-        ascend(flat, gradient)
+        ascend(flat, gradient, unit=unit)
         flat.clamp_(-clip, clip)
         if low is not flat:
             low.copy_(flat)
@@ -125,19 +128,21 @@ class _Ascent:
         self.lr, self.optimizer = lr, optimizer
         self.first = self.second = self.steps = torch.empty(0)
 
-    def __call__(self, parameters: Tensor, gradient: Tensor) -> None:
+    def __call__(self, parameters: Tensor, gradient: Tensor, *, unit: float) -> None:
+        """Take a step along `unit` · `gradient`; the moments are kept in these units, and epsilon with them."""
+        epsilon = 1e-8 / unit
         if self.optimizer == "sgd":
-            parameters.add_(gradient, alpha=self.lr)
+            parameters.add_(gradient, alpha=self.lr * unit)
             return
         if not len(self.second):
             self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
             self.steps = torch.zeros((), device=parameters.device)
         if self.optimizer == "rmsprop":
             self.second.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
-            parameters.addcdiv_(gradient, self.second.sqrt().add_(1e-8), value=self.lr)
+            parameters.addcdiv_(gradient, self.second.sqrt().add_(epsilon), value=self.lr)
             return
         self.steps += 1
         torch._fused_adam_(
             [parameters], [gradient], [self.first], [self.second], [], [self.steps],
-            lr=self.lr, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=True,
+            lr=self.lr, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=epsilon, amsgrad=False, maximize=True,
         )  # fmt: skip

@@ -90,6 +90,8 @@ def departures(spec: Mapping[str, Any]) -> list[str]:
     for section, fields in spec["protocol"].items():
         if section not in paper or not isinstance(fields, Mapping) or (section == "match" and spec["method"] not in MATCHING):
             continue
+        if section == "whole" and spec["method"] != "whole":  # of a coreset: how the network that it selects by is trained
+            continue
         for field, value in fields.items():
             name, usual = f"{section}.{field}", paper[section].get(field, value)
             own = name == "eval.augment" and value == "none" and spec["method"] in NOT_AUGMENTED  # as it was published

@@ -45,6 +45,8 @@ UNKNOWN = {
         ["--set", "'mtch'", "did you mean 'match'", "eval", "whole", "data", "network", *METHODS],
     ),
     "precision": (["--precision", "fp8"], ["--precision", "'fp8'", "auto", "fp32", "bf16"]),
+    "precision of a stage": (["--set", "eval.precision=fp8"], ["eval.precision", "'fp8'", "auto", "fp32", "bf16"]),
+    "precision of critics": (["--methods", "kr", "--set", "kr.precision=fp8"], ["kr.precision", "'fp8'", "auto", "fp32"]),
     "option": (["--dataset", "digits"], ["option", "'--dataset'", "did you mean '--datasets'", "--methods", "--ipc"]),
     "option with equals": (["--method=dm"], ["option", "--method", "--methods"]),
     "no option": (["digits"], ["option", "'digits'", "--datasets"]),
