@@ -286,7 +286,8 @@ def test_the_committed_records_are_the_default(tmp_path, capsys):
     assert f"{compared} cells compared with the committed records, 0 fell." in capsys.readouterr().out
     low = checking.read_records(checking.REFERENCE / "cpu" / "records")
     fallen = [replace(found, accuracies=tuple(value - 30 for value in found.accuracies)) for found in low]
-    assert command.main(["--check", "--out", folder(tmp_path, *fallen)]) == 1
+    against = ["--against", str(checking.REFERENCE / "cpu")]
+    assert command.main(["--check", "--out", folder(tmp_path, *fallen), *against]) == 1
     text = capsys.readouterr().out
     assert text.count("\nfell: ") == kinds["reproduced"]
     assert not (tmp_path / "report").exists()
