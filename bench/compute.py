@@ -178,7 +178,7 @@ class Compute:
 
     def chunk(self, network: ConvNet, total: int) -> int:
         """Return how many images of `total` to take at once: their first maps fit in cache, with no rest if that can be."""
-        each = 4 * network.width * network.maps[0] ** 2
+        each = (2 if self.precision == "bf16" else 4) * network.width * network.maps[0] ** 2
         most = max(1, _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_ELSEWHERE) // each)
         if total <= most:
             return max(1, total)

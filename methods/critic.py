@@ -101,10 +101,11 @@ def _train(
     for _ in range(steps):
         torch.matmul(points, low_w1, out=hidden)
         hidden.add_(low_b1[..., None, :]).relu_()
-        torch.matmul(hidden.transpose(-2, -1), weights, out=slope_w2)
-        torch.sign(hidden, out=active).mul_(low_w2[..., None, :])
-        torch.matmul(active.transpose(-2, -1), weights, out=slope_b1)
-        active.mul_(weights[:, None])
+        torch.sum(
+            torch.mul(hidden, weights[:, None], out=active), -2, out=slope_w2
+        )  # a product with a vector is slow in bfloat16
+        torch.sign(hidden, out=active).mul_(low_w2[..., None, :]).mul_(weights[:, None])
+        torch.sum(active, -2, out=slope_b1)
         torch.matmul(points.transpose(-2, -1), active, out=slope_w1)
         if low_gradient is not gradient:
             gradient.copy_(low_gradient)

@@ -64,13 +64,14 @@ def test_a_failing_compiler_falls_back(monkeypatch):
 
 
 def test_chunks_leave_no_rest_where_that_can_be():
-    compute = Compute.choose(device="cpu")
+    compute, half = (Compute.choose(device="cpu", precision=precision) for precision in ("fp32", "bf16"))
     usual = ConvNet.fit((1, 28, 28), classes=10, width=128, depth=None)
     assert compute.chunk(usual, 640) == 16
     assert compute.chunk(usual, 100) == 10
     assert compute.chunk(usual, 10) == 10
     assert compute.chunk(usual, 97) == 16
     assert compute.chunk(usual, 1) == 1
+    assert [half.chunk(usual, total) for total in (640, 100, 97)] == [32, 25, 32]  # maps of half the bytes
 
 
 def test_auto_is_bfloat16_where_the_cpu_multiplies_it(monkeypatch):
