@@ -30,7 +30,10 @@ _DISTILL = ("features", "loss", "update")
 
 def _palette(methods: Sequence[str], labels: Labels) -> dict[str, tuple[float, float, float]]:
     ordered = sorted(set(methods), key=lambda name: rank(name, METHOD_ORDER))
-    return dict(zip(map(labels.column, ordered), sns.color_palette("colorblind", len(ordered)), strict=True))
+    colors = [*sns.color_palette("colorblind"), *sns.color_palette("dark")]  # ten each; alone, either would begin again
+    if len(ordered) > len(colors):
+        colors = sns.color_palette("husl", len(ordered))
+    return dict(zip(map(labels.column, ordered), colors, strict=False))
 
 
 def _panels(count: int, *, height: float = 3.6) -> tuple[Figure, list[Axes]]:

@@ -12,7 +12,10 @@ from test_frames import record
 
 from bench.errors import UsageError
 from bench.records import write_record
+from methods import METHODS
 from reports import write_report
+from reports.frames import Labels
+from reports.plots import _palette
 
 
 def images_of(found, folder, *, channels: int) -> None:
@@ -70,3 +73,10 @@ def test_failed_and_unwanted_records_are_left_out(tmp_path):
 def test_no_record_is_a_users_mistake(tmp_path):
     with pytest.raises(UsageError, match="no finished record"):
         write_report(tmp_path)
+
+
+@pytest.mark.parametrize("count", [3, 12, 25])
+def test_no_two_methods_have_one_color(count):
+    names = [*METHODS, *(f"own{i}" for i in range(20))][:count]
+    colors = _palette(names, Labels.of([]))
+    assert len(colors) == len(set(colors.values())) == count
