@@ -76,10 +76,10 @@ class Trainer:
         self.streams, self.stage = task.streams, stage
         self.images, self.labels = syn.images, syn.labels
         self.batch = min(settings.batch, len(syn.labels))
-        self.chunk = task.compute.chunk(task.network, self.batch)
+        self.chunk = self.compute.chunk(task.network, self.batch)
         self.augmentation = Augmentation.parse(settings.augment, flip=task.bundle.flip)
         self.work = 3.0 * task.network.flops * len(syn.labels) * epochs_of(settings) * settings.nets
-        self.kernel = task.compute.loss_kernel(task.network, self.work)
+        self.kernel = self.compute.loss_kernel(task.network, self.work)
 
     def train(self, number: int, report: Callable[[int, int], None]) -> Parameters:
         """Return the parameters of network `number` after its last epoch."""
@@ -143,7 +143,7 @@ class Ensemble(Trainer):
     def pays(task: Task, syn: SyntheticSet, settings: Training) -> bool:
         """Return whether the batches of all networks together are no more than the device takes at once; never so on a CPU."""
         images = settings.nets * min(settings.batch, len(syn.labels))
-        return task.compute.device.type != "cpu" and task.compute.chunk(task.network, images) == images
+        return task.compute.device.type != "cpu" and task.compute.at(settings.precision).chunk(task.network, images) == images
 
     def train_all(self, report: Callable[[int, int], None]) -> list[Parameters]:
         """Return the parameters of every network after its last epoch."""

@@ -100,6 +100,13 @@ def test_an_ensemble_is_evaluated_as_its_networks_are(monkeypatch):
     assert {one.note for one in said} == {"all networks"}
 
 
+def test_a_precision_of_evaluation_s_own_sizes_its_chunks(monkeypatch):
+    given = task(ipc=3, eval={"precision": "bf16"})
+    monkeypatch.setattr(type(given.compute), "chunk", lambda self, *_: {"fp32": 1, "bf16": 2}[self.precision])
+    trainer = Trainer(given, small_set(given), given.spec.protocol.eval)
+    assert (given.compute.precision, trainer.compute.precision, trainer.chunk) == ("fp32", "bf16", 2)
+
+
 def test_networks_differ_and_repeat():
     given = task(ipc=3)
     syn, settings = small_set(given), given.spec.protocol.eval
