@@ -16,30 +16,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from bench.errors import UsageError, unknown
-from bench.options import parse_options
-from bench.protocol import PROFILES, SEEDS, Protocol, resolve, sections
-from bench.types import Bundle, Method, RunSpec
+from bench.grid import check_ipc, make_specs
+from bench.lazy import compute, console, runner
+from bench.listing import listing
+from bench.method import FeatureLoss, FeatureMatching, Method
+from bench.protocol import PROFILES, SECTIONS, SEEDS, Protocol, resolve
+from bench.records import RunRecord, UnreadableRecord, read_record
+from bench.settings import Settings
+from bench.spec import RunSpec
+from bench.types import Bundle
 from datasets import DATASETS, find_source, held_out
 from datasets.source import Source
 from methods import METHODS, find_method
+from reports import write_report
 
 if TYPE_CHECKING:
     from bench.compute import Compute
 
-Settings = dict[str, dict[str, str]]
-"""The texts of `--set owner.name=value`, by owner."""
+Texts = dict[str, dict[str, str]]
+"""What was typed after `--set`, by owner and field."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The command line, typed and checked."""
+    """The command line, typed and checked: each method with its settings, and the protocol."""
 
-    methods: tuple[Method, ...]
+    methods: tuple[tuple[Method, Settings], ...]
     sources: tuple[Source, ...]
     ipcs: tuple[int, ...]
     seeds: tuple[int, ...]
     protocol: Protocol
-    hyper: Settings
     data_root: Path
     out: Path
     device: str
@@ -81,12 +87,10 @@ def _parser() -> _Parser:
 
 
 def _numbers(option: str, text: str, *, low: int) -> tuple[int, ...]:
-    found = []
     for part in text.split(","):
         if not part.strip().isdecimal() or int(part) < low:
             raise UsageError(f"{option} {text!r}: {part!r} is not valid; valid: whole numbers of at least {low}, with commas")
-        found.append(int(part))
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(map(int, text.split(","))))
 
 
 def _number(option: str, text: str, *, low: int) -> int:
@@ -96,164 +100,179 @@ def _number(option: str, text: str, *, low: int) -> int:
 
 
 def _methods(text: str) -> tuple[Method, ...]:
-    found: dict[str, tuple[str, Method]] = {}
+    methods: dict[str, tuple[str, Method]] = {}
     for part in text.split(","):
         method = find_method(part)
-        if method.name in found and found[method.name][0] != part:
-            raise UsageError(f"--methods {part!r}: {found[method.name][0]!r} has that name too; valid: a name of its own")
-        found[method.name] = part, method
-    return tuple(method for _, method in found.values())
+        if method.name in methods and methods[method.name][0] != part:
+            raise UsageError(f"--methods {part!r}: {methods[method.name][0]!r} has that name too; valid: a name of its own")
+        methods[method.name] = part, method
+    return tuple(method for _, method in methods.values())
 
 
-def _settings(texts: Sequence[str], methods: Sequence[Method]) -> Settings:
-    owners = {*METHODS, *sections(), *(method.name for method in methods)}
-    found: Settings = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
+def _texts(arguments: argparse.Namespace, methods: Sequence[Method]) -> Texts:
+    """Return the texts of all `--set`, with the short forms written out; raise `UsageError` where one is malformed."""
+    pairs = list(arguments.set)
+    if arguments.iterations is not None:
+        iterations = _number("--iterations", arguments.iterations, low=0)
+        counting = [method.name for method in methods if "iterations" in method.settings.model_fields]
+        pairs += [f"{owner}.iterations={iterations}" for owner in ("match", *counting)]
+    if arguments.eval_nets is not None:
+        nets = _number("--eval-nets", arguments.eval_nets, low=1)
+        pairs += [f"eval.nets={nets}", f"whole.nets={nets}"]
+    owners = {*METHODS, *SECTIONS, *(method.name for method in methods)}
+    texts: Texts = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
         owner, dot, field = name.partition(".")
         if not (equals and dot and field):
-            raise UsageError(f"--set {text!r} is not valid; valid: NAME.FIELD=VALUE, for example kr.hidden=256")
+            raise UsageError(f"--set {pair!r} is not valid; valid: NAME.FIELD=VALUE, for example kr.hidden=256")
         if owner not in owners:
             raise unknown("owner in --set", owner, owners)
-        found.setdefault(owner, {})[field] = value
-    for method in (*METHODS.values(), *methods):  # a misspelt option of a method that is not in the grid is a mistake too
-        if method.name in found and method.name not in sections():
-            parse_options(method.options(), found[method.name], owner=method.name)
-    return found
+        texts.setdefault(owner, {})[field] = value
+    return _shared_learning_rate(texts, methods)
+
+
+def _shared_learning_rate(texts: Texts, methods: Sequence[Method]) -> Texts:
+    """Write out `match.lr_images`: the learning rate of every method that matches features and has none of its own."""
+    match = texts.get("match", {})
+    valid = [*SECTIONS["match"].model_fields, "lr_images"]
+    for field in match.keys() - valid:
+        raise unknown("parameter of match", field, valid)
+    rate = match.pop("lr_images", None)
+    if rate is not None:
+        FeatureLoss.from_texts({"lr_images": rate}, owner="match")  # so that a mistake is reported as it was typed
+        for method in methods:
+            if isinstance(method, FeatureMatching):
+                texts[method.name] = {"lr_images": rate, **texts.get(method.name, {})}
+    return texts
+
+
+def _settings(texts: Texts, methods: Sequence[Method], profile: str) -> tuple[tuple[Method, Settings], ...]:
+    """Return each method with its settings; a misspelt setting of a method that is not in the grid is a mistake too."""
+    own = {name: values for name, values in texts.items() if name not in SECTIONS}  # `whole` names a section, and a method
+    checked = {
+        method.name: method.resolve(own.get(method.name, {}), profile=profile) for method in (*METHODS.values(), *methods)
+    }
+    return tuple((method, checked[method.name]) for method in methods)
 
 
 def parse(arguments: Sequence[str]) -> Options:
     """Return the options that `arguments` mean; raise `UsageError` on a mistake."""
     parser = _parser()
-    plain, rest = parser.parse_known_args(arguments)
+    typed, rest = parser.parse_known_args(arguments)
     if rest:
         raise unknown("option", rest[0], [name for action in parser._actions for name in action.option_strings])
-    texts = list(plain.set)
-    if plain.iterations is not None:
-        texts.append(f"match.iterations={_number('--iterations', plain.iterations, low=0)}")
-    if plain.eval_nets is not None:
-        nets = _number("--eval-nets", plain.eval_nets, low=1)
-        texts += [f"eval.nets={nets}", f"whole.nets={nets}"]
-    methods = _methods(plain.methods)
-    if plain.iterations is not None:  # methods with a loop of their own count theirs
-        loops = [method.name for method in methods if method.settings and "iterations" in method.options()]
-        texts += [f"{name}.iterations={plain.iterations}" for name in loops]
-    settings = _settings(texts, methods)
-    protocol = resolve(plain.profile, {name: settings[name] for name in sections() if name in settings})
-    out = Path(plain.out)
+    methods = _methods(typed.methods)
+    texts = _texts(typed, methods)
+    protocol = resolve(typed.profile, {name: texts[name] for name in SECTIONS if name in texts})
+    out = Path(typed.out)
     if not next(place for place in (out, *out.absolute().parents) if place.exists()).is_dir():
-        raise UsageError(f"--out {plain.out!r} is, or lies below, a file; valid: a folder, there or not")
-    if plain.precision not in ("auto", "fp32", "bf16"):
-        raise unknown("--precision", plain.precision, ("auto", "fp32", "bf16"))
+        raise UsageError(f"--out {typed.out!r} is, or lies below, a file; valid: a folder, there or not")
+    if typed.precision not in ("auto", "fp32", "bf16"):
+        raise unknown("--precision", typed.precision, ("auto", "fp32", "bf16"))
     return Options(
-        methods=methods,
-        sources=tuple(find_source(name, size=protocol.data.size) for name in dict.fromkeys(plain.datasets.split(","))),
-        ipcs=_numbers("--ipc", plain.ipc, low=1),
-        seeds=_numbers("--seeds", plain.seeds, low=0) if plain.seeds is not None else SEEDS[plain.profile],
+        methods=_settings(texts, methods, typed.profile),
+        sources=tuple(find_source(name, size=protocol.data.size) for name in dict.fromkeys(typed.datasets.split(","))),
+        ipcs=_numbers("--ipc", typed.ipc, low=1),
+        seeds=_numbers("--seeds", typed.seeds, low=0) if typed.seeds is not None else SEEDS[typed.profile],
         protocol=protocol,
-        hyper={owner: texts for owner, texts in settings.items() if owner not in sections()},
-        data_root=Path(plain.data_root),
+        data_root=Path(typed.data_root),
         out=out,
-        device=plain.device,
-        precision=plain.precision,
-        threads=_number("--threads", plain.threads, low=1) if plain.threads is not None else None,
-        force=plain.force,
-        report_only=plain.report_only,
-        dry_run=plain.dry_run,
+        device=typed.device,
+        precision=typed.precision,
+        threads=_number("--threads", typed.threads, low=1) if typed.threads is not None else None,
+        force=typed.force,
+        report_only=typed.report_only,
+        dry_run=typed.dry_run,
     )
-
-
-def listing() -> str:
-    """Return methods, datasets, profiles and all options as text."""
-    lines = ["Methods:"]
-    for method in METHODS.values():
-        lines.append(f"  {method.name:<12} {method.label} ({method.source})")
-        for option in method.options().values():
-            by_profile = any(option.name in values for values in method.defaults.values())
-            default = "by profile" if by_profile else option.default
-            lines.append(f"    --set {method.name}.{option.name}={default}  ({option.valid()})")
-    lines += ["  path/to/file.py:function  a loss of your own", "Datasets:"]
-    for source in DATASETS.values():
-        channels, height, width = source.shape
-        lines.append(f"  {source.name:<12} {source.label}: {len(source.classes)} classes, {channels}x{height}x{width}")
-    lines += ["  folder:PATH  PATH/train/CLASS/* and PATH/test/CLASS/*", f"Profiles: {', '.join(PROFILES)}"]
-    for name, options in sections().items():
-        for option in options.values():
-            values = ", ".join(f"{key} {getattr(getattr(p, name), option.name)}" for key, p in PROFILES.items())
-            lines.append(f"    --set {name}.{option.name}=...  ({option.valid()}; {values})")
-    return "\n".join(lines)
 
 
 def _loader(options: Options) -> Callable[[str, Protocol, int], Bundle]:
     sources = {source.name: source for source in options.sources}
 
     @cache
-    def whole(name: str) -> Bundle:
+    def load_all(name: str) -> Bundle:
         return sources[name].load(options.data_root)
 
     @lru_cache(maxsize=1)
     def load(name: str, protocol: Protocol, seed: int) -> Bundle:
-        bundle = whole(name)
-        if protocol.data.split == "test":
-            return bundle
-        return held_out(bundle, fraction=protocol.data.holdout, seed=seed)
+        bundle = load_all(name)
+        data = protocol.data
+        return bundle if data.split == "test" else held_out(bundle, fraction=data.holdout, seed=seed)
 
     return load
 
 
-def specs_of(options: Options, compute_precision: str) -> list[RunSpec]:
-    """Return the grid."""
-    from bench.runner import make_specs
+def _present(folder: Path, specs: Sequence[RunSpec], *, force: bool, log: TextIO) -> set[str]:
+    """Return the hashes of the cells that need not run; name in `log` the files of cells that hold no readable record."""
+    for spec in specs:
+        record = read_record(folder / f"{spec.hash}.json")
+        if isinstance(record, UnreadableRecord):
+            log.write(f"{record.path} cannot be read, and its cell has to run again: {record.reason}\n")
+    return set() if force else {spec.hash for spec in specs if runner.finished(folder, spec)}
 
-    return make_specs(
+
+def _make_folder(folder: Path, out: Path) -> None:
+    """Make the folder of records; raise `UsageError` where it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(f"--out {str(out)!r} cannot be written to ({error}); valid: a folder of yours") from None
+
+
+def _compute(options: Options) -> Compute:
+    """Return where and in which precision the grid is computed."""
+    # Quick cells are too short to be compiled, and bfloat16 pays only where they are.
+    precision = "fp32" if (options.precision, options.protocol.profile) == ("auto", "quick") else options.precision
+    return compute.Compute.choose(device=options.device, precision=precision, threads=options.threads)
+
+
+def _run_cells(options: Options, where: Compute, specs: Sequence[RunSpec], progress: TextIO) -> list[RunRecord]:
+    """Run the cells; return their records."""
+    load, folder = _loader(options), options.out / "records"
+    first = {spec.dataset: spec for spec in reversed(specs)}
+    check_ipc(specs, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
+    _make_folder(folder, options.out)
+    methods = {method.name: method for method, _ in options.methods}
+    labels = {source.name: source.label for source in options.sources}
+    with console.observer(progress, total=len(specs)) as shown:
+        return runner.Runner(folder, where, methods, load, shown, labels, options.force).run(specs)
+
+
+def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
+    """Run what is missing of the grid and write the report.
+
+    Args:
+        options: the command line.
+        out: where the outcome is printed.
+        progress: where progress is shown.
+
+    Returns:
+        The exit status: 1 where a cell failed, else 0.
+
+    """
+    where = _compute(options)
+    specs = make_specs(
         methods=options.methods,
         sources=options.sources,
         ipcs=options.ipcs,
         seeds=options.seeds,
         protocol=options.protocol,
-        hyper=options.hyper,
-        precision="bf16" if compute_precision == "bf16" else "fp32",
+        precision=where.precision,
     )
-
-
-def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
-    """Run what is missing of the grid and write the report; return the exit status."""
-    from bench.compute import Compute
-    from bench.console import observer
-    from bench.runner import Runner, check_ipc, finished
-    from reports import write_report
-
-    precision = options.precision
-    if precision == "auto" and options.protocol.profile == "quick":
-        precision = "fp32"  # too short to be compiled, and bfloat16 pays only where it is
-    compute: Compute = Compute.choose(device=options.device, precision=precision, threads=options.threads)
-    specs, folder = specs_of(options, compute.precision), options.out / "records"
-    present = {spec.hash for spec in specs if finished(folder, spec)} if not options.force else set()
-    missing = [spec for spec in specs if spec.hash not in present]
+    present = _present(options.out / "records", specs, force=options.force, log=progress)
     if options.dry_run:
         for spec in specs:
             out.write(f"{spec.hash} {'there' if spec.hash in present else 'to run':<7} {spec.label}\n")
         return 0
 
-    load = _loader(options)
-    first = {spec.dataset: spec for spec in reversed(missing)}
-    check_ipc(missing, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(f"--out {str(options.out)!r} cannot be written to ({error}); valid: a folder of yours") from None
-    methods = {method.name: method for method in options.methods}
-    labels = {source.name: source.label for source in options.sources}
-    with observer(progress, total=len(missing)) as shown:
-        records = Runner(folder, compute, methods, load, shown, labels).run(missing)
+    records = _run_cells(options, where, [spec for spec in specs if spec.hash not in present], progress)
     failed = [record for record in records if record.status == "failed"]
-    good = len(records) - len(failed)
-    page = write_report(options.out, wanted={spec.hash for spec in specs}) if good or present else "none, for want of results"
+    good, wanted = len(records) - len(failed), {spec.hash for spec in specs}
+    page = write_report(options.out, wanted=wanted, log=progress) if good or present else "none, for want of results"
     out.write(f"{good} cells run, {len(present)} there before, {len(failed)} failed; report: {page}\n")
-    for record in failed:
-        out.write(f"failed: {record.spec['dataset']} {record.spec['method']}: {record.error}\n")
+    out.writelines(f"failed: {record.spec.dataset} {record.spec.method}: {record.error}\n" for record in failed)
     return 1 if failed else 0
 
 
@@ -262,13 +281,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if "--list" in arguments:
-            sys.stdout.write(listing() + "\n")
+            sys.stdout.write(listing(METHODS.values(), DATASETS.values()) + "\n")
             return 0
         options = parse(arguments)
         if options.report_only:
-            from reports import write_report
-
-            sys.stdout.write(f"report: {write_report(options.out)}\n")
+            sys.stdout.write(f"report: {write_report(options.out, log=sys.stderr)}\n")
             return 0
         return run(options, out=sys.stdout, progress=sys.stderr)
     except UsageError as error:

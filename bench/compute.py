@@ -1,48 +1,32 @@
-"""Where and how tensors are computed: device, precision, threads, compilation and the size of chunks.
+"""Where and how tensors are computed: device, precision, threads, and the size of chunks.
 
-The ConvNet's first maps are half a megabyte an image: a whole batch of them streams through memory, a chunk of sixteen stays in
-cache. Compilation fuses norm, ReLU and pooling; it costs seconds, so a kernel is compiled only where it has work enough.
+A ConvNet's first maps are half a megabyte an image: a whole batch of them streams through memory, a chunk of sixteen stays in
+the processor's cache.
 """
 
 from __future__ import annotations
 
 import ctypes
-import logging
-import os
-import platform
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.networks import ConvNet, Parameters
+from bench.kernels import COMPILE_FLOPS, Kernel, Kind, kernel_of
+from bench.networks.network import Network
+from bench.networks.weights import Weights
+from bench.settings import Precision
 
-_T = TypeVar("_T")
-Precision = Literal["fp32", "bf16"]
+RunPrecision = Literal["fp32", "bf16"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _CHUNK_BYTES = {"cpu": 8 * 2**20}
 _CHUNK_BYTES_ELSEWHERE = 2 * 2**30
-_COMPILE_FLOPS = 3e12
-"""A kernel with less work than this in one cell (about 30 s of eager time on two cores) is not compiled."""
-
-
-@lru_cache(maxsize=1)
-def _compiler_missing() -> str:
-    """Return why nothing can be compiled here, or an empty text."""
-    if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
-        return "TORCH_COMPILE_DISABLE is set"
-    compiler = os.environ.get("CXX") or next((name for name in ("g++", "clang++", "c++") if shutil.which(name)), None)
-    return "" if compiler and shutil.which(compiler) else "no C++ compiler"
 
 
 def _keep_memory() -> None:
@@ -56,85 +40,6 @@ def _keep_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-class Kernel:
-    """A function of tensors, compiled once a shape; where that fails, the function itself. `note` says which, and why."""
-
-    def __init__(self, function: Callable[..., Any], *, compile: bool) -> None:
-        """Take the function as it is, or compile it at its first call."""
-        reason = _compiler_missing() if compile else "too little work to pay for compiling"
-        self.note = f"eager: {reason}" if reason else "compiled"
-        self._function = function
-        self._compiled = None if reason else torch.compile(function, fullgraph=True, dynamic=False)
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Return the function's value."""
-        if self._compiled is not None:
-            try:
-                return self._compiled(*arguments)
-            except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
-                self.note = f"eager: compiling failed ({type(error).__name__})"
-                self._compiled = None
-        return self._function(*arguments)
-
-
-def one_thread_each(function: Callable[..., _T], *items: Iterable[Any]) -> list[_T]:
-    """Return `function` of each item (or of each tuple of items), as many at once as torch has threads, each in one thread.
-
-    So each works in its own core's cache, and its numbers do not depend on how many threads there are.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        # Said in each thread too: MKL's first product in a new thread would otherwise be split, or not, as the cores are free.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(function, *items))
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _training_loss(network: ConvNet) -> Callable[..., Tensor]:
-    def loss(images: Tensor, labels: Tensor, weights: Tensor, *parameters: Tensor) -> Tensor:
-        """Return the weighted sum of the cross-entropies."""
-        entropy = F.cross_entropy(network.logits(images, parameters), labels, reduction="none")
-        return (entropy * weights).sum()
-
-    return loss
-
-
-def _features(network: ConvNet) -> Callable[..., Tensor]:
-    def features(images: Tensor, *parameters: Tensor) -> Tensor:
-        return network.features(images, parameters)
-
-    return features
-
-
-def _layer_sums(network: ConvNet) -> Callable[..., tuple[Tensor, ...]]:
-    def sums(images: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-        """Return the sum over the images of each map after a ReLU, then the features of each image."""
-        *maps, features = network.layers(images, parameters)
-        return *(relu.sum(0, dtype=torch.float32) for relu in maps), features.float()
-
-    return sums
-
-
-_KERNELS: dict[str, Callable[[ConvNet], Callable[..., Any]]] = {
-    "features": _features,
-    "loss": _training_loss,
-    "losses": lambda network: torch.func.vmap(_training_loss(network)),
-    "layer sums": _layer_sums,
-}
-
-
-@cache
-def _kernel(kind: str, network: ConvNet, compile: bool) -> Kernel:
-    """Return the kernel that all cells of a run share."""
-    if compile:
-        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no CUDA
-        # One code object serves every network and shape of a run; the default limit of 8 would stop at the third dataset.
-        torch._dynamo.config.recompile_limit = 256
-    return Kernel(_KERNELS[kind](network), compile=compile)
-
-
 @dataclass(frozen=True)
 class Compute:
     """A device, the precision of the passes through networks, and the number of CPU threads.
@@ -144,12 +49,22 @@ class Compute:
     """
 
     device: torch.device
-    precision: Precision
+    precision: RunPrecision
     threads: int
 
     @classmethod
     def choose(cls, *, device: str = "auto", precision: str = "auto", threads: int | None = None) -> Compute:
-        """Return what the options name; `auto` is CUDA where there is one. Sets torch's number of threads."""
+        """Return what the options name, and set torch's number of threads.
+
+        Args:
+            device: `auto`, which is CUDA where there is one, `cpu`, `cuda` or `cuda:N`.
+            precision: `auto`, `fp32` or `bf16`; see `resolve_precision`.
+            threads: the number of CPU threads; None leaves torch's own.
+
+        Raises:
+            UsageError: where the device cannot be used here.
+
+        """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
@@ -172,50 +87,62 @@ class Compute:
         """Return a network's `images` as they are, or in bfloat16: all its maps follow."""
         return images.bfloat16() if self.precision == "bf16" else images
 
-    def at(self, precision: Literal["auto", "fp32", "bf16"]) -> Compute:
+    def at(self, precision: Precision) -> Compute:
         """Return the same in another precision; `auto` is this one's."""
         return self if precision == "auto" else replace(self, precision=precision)
 
-    def chunk(self, network: ConvNet, total: int) -> int:
-        """Return how many images of `total` to take at once: their first maps fit in cache, with no rest if that can be."""
-        each = (2 if self.precision == "bf16" else 4) * network.width * network.maps[0] ** 2
+    def chunk(self, network: Network, total: int, *, training: bool = True) -> int:
+        """Return how many images to take at once: their largest maps fit in cache, with no rest if that can be.
+
+        Args:
+            network: what they pass through.
+            total: how many there are.
+            training: whether batch norm takes the statistics of what it is given; it must then be given all images at once.
+
+        """
+        if training and network.uses_batch:
+            return max(1, total)
+        each = (2 if self.precision == "bf16" else 4) * network.first_map
         most = max(1, _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_ELSEWHERE) // each)
         if total <= most:
             return max(1, total)
         return next((size for size in range(most, most // 2, -1) if total % size == 0), most)
 
-    def put(self, parameters: Parameters) -> Parameters:
-        """Return the parameters on the device."""
-        return tuple(p.to(self.device, non_blocking=True) for p in parameters)
+    def kernel(self, kind: Kind, network: Network, flops: float, *, training: bool = True) -> Kernel:
+        """Return a kernel for a cell that will spend about `flops` floating-point operations in it; see `kernel_of`."""
+        return kernel_of(kind, network, training=training, compile=flops >= COMPILE_FLOPS)
 
-    def features_kernel(self, network: ConvNet, flops: float) -> Kernel:
-        """Return the feature kernel for a cell that will spend about `flops` floating-point operations in it."""
-        return _kernel("features", network, flops >= _COMPILE_FLOPS)
+    def features(self, kernel: Kernel, network: Network, images: Tensor, weights: Weights, *, training: bool = True) -> Tensor:
+        """Return features of images, chunk by chunk, without gradient.
 
-    def loss_kernel(self, network: ConvNet, flops: float) -> Kernel:
-        """Return the kernel of the training loss, likewise."""
-        return _kernel("loss", network, flops >= _COMPILE_FLOPS)
+        Args:
+            kernel: of kind `features`.
+            network: its architecture.
+            images: `[N, channels, H, W]`, float32.
+            weights: the network's.
+            training: whether batch norm takes the statistics of these images; they are then one chunk.
 
-    def losses_kernel(self, network: ConvNet, flops: float) -> Kernel:
-        """Return the kernel of the training losses of several networks at once, with a dimension in front of all else."""
-        return _kernel("losses", network, flops >= _COMPILE_FLOPS)
+        Returns:
+            float32 `[N, features_dim]`.
 
-    def layer_sums_kernel(self, network: ConvNet, flops: float) -> Kernel:
-        """Return the kernel of the sums of the maps after each ReLU, likewise."""
-        return _kernel("layer sums", network, flops >= _COMPILE_FLOPS)
-
-    def features(self, kernel: Kernel, network: ConvNet, images: Tensor, parameters: Parameters) -> Tensor:
-        """Return float32 features `[N, features_dim]` of `images` `[N, channels, H, W]`, chunk by chunk, without gradient."""
+        """
         images = self.cast(images)
-        weights = tuple(p.to(images.dtype) for p in parameters)
+        size = self.chunk(network, len(images), training=training)
         with torch.no_grad():
-            parts = [kernel(part, *weights).float() for part in self._padded(network, images)]
+            tensors = network.cast(weights.all, images.dtype)
+            parts = [kernel(part, *tensors).float() for part in _padded(images, size)]
         return torch.cat(parts)[: len(images)]  # [N, features_dim]
 
     def weighted(self, images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield what the kernel of the training loss takes, chunk by chunk of `size`: their losses sum to the mean of all.
+        """Yield the arguments of the training loss, chunk by chunk: images, labels, weights. The losses sum to the mean of all.
 
         The last chunk is filled up with images of no weight: one shape, so one compiled graph.
+
+        Args:
+            images: `[n, channels, H, W]`.
+            labels: `[n]`.
+            size: how many images a chunk holds.
+
         """
         for part, part_labels in zip(self.cast(images).split(size), labels.split(size), strict=True):
             rest = size - len(part)
@@ -225,34 +152,22 @@ class Compute:
                 part_labels, weights = F.pad(part_labels, (0, rest)), F.pad(weights, (0, rest))
             yield part.contiguous(memory_format=torch.channels_last), part_labels, weights
 
-    def _padded(self, network: ConvNet, images: Tensor) -> Iterator[Tensor]:
-        """Yield chunks of one size, the last filled up with zeros: one shape, so one compiled graph."""
-        size = self.chunk(network, len(images))
-        for part in images.split(size):
-            if len(part) < size:
-                part = F.pad(part, (0, 0) * (part.dim() - 1) + (0, size - len(part)))
-            yield part.contiguous(memory_format=torch.channels_last)
+
+def _padded(images: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield chunks of one size, the last filled up with zeros: one shape, so one compiled graph."""
+    for part in images.split(size):
+        if len(part) < size:
+            part = F.pad(part, (0, 0) * (part.dim() - 1) + (0, size - len(part)))
+        yield part.contiguous(memory_format=torch.channels_last)
 
 
-def resolve_precision(precision: str, device: torch.device) -> Precision:
+def resolve_precision(precision: str, device: torch.device) -> RunPrecision:
     """Return what `auto` means: bfloat16 on x86 CPUs that multiply it in hardware, float32 elsewhere.
 
     Without such instructions bfloat16 is slower than float32, and on GPUs nothing has been measured.
     """
     if precision == "auto":
         read = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.9 lacks it
-        has: Mapping[str, Any] = read() if device.type == "cpu" else {}
-        return "bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "fp32"
+        capabilities: Mapping[str, Any] = read() if device.type == "cpu" else {}
+        return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
     return "bf16" if precision == "bf16" else "fp32"
-
-
-def hardware(device: torch.device) -> dict[str, Any]:
-    """Return what the record says of the machine."""
-    cpu = platform.processor() or platform.machine()
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
-    found: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "device": str(device)}
-    if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from bench.records import RunRecord
-from bench.types import Progress, RunSpec
+from bench.spec import RunSpec
+from bench.types import Progress
 
 _PLAIN_SECONDS = 15
 
@@ -21,8 +22,9 @@ def summary(record: RunRecord) -> str:
     """Return a cell's outcome in a few words."""
     if record.status == "failed":
         return f"failed: {record.error}"
-    mean = sum(record.accuracies) / len(record.accuracies)
-    return f"{mean:.1f} % over {len(record.accuracies)} networks, {record.seconds['total']:.0f} s"
+    accuracies = record.main_evaluation.accuracies
+    mean = sum(accuracies) / len(accuracies)
+    return f"{mean:.1f} % over {len(accuracies)} networks, {record.seconds['total']:.0f} s"
 
 
 class PlainObserver(AbstractContextManager["PlainObserver"]):

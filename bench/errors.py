@@ -6,8 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 
-class UsageError(ValueError):
-    """A user's mistake: one line that names the option, the value and what would be valid."""
+class UsageError(Exception):
+    """A user's mistake: one line that names the option, the value and what would be valid.
+
+    It is no `ValueError`, so that pydantic passes on what a validator raises as it is.
+    """
 
     def __init__(self, message: str) -> None:
         """Take the message; line ends of what it quotes become spaces."""

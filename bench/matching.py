@@ -1,27 +1,30 @@
-"""The one feature-matching loop (Zhao and Bilen 2023, Algorithm 1): only the objective differs from method to method.
+"""The one feature-matching loop (Zhao and Bilen 2023, Algorithm 1): only the loss differs from method to method.
 
 Each step draws a random extractor, a real batch of every class and one augmentation a class, from streams that know no method;
 extracts features of the real images (no gradient) and of the synthetic ones; and takes one step of SGD on the images:
 
-    S <- S - lr · v,   v <- momentum · v + grad_S sum_c objective(psi(A(T_c)), psi(A(S_c)))_c
+    S <- S - lr · v,   v <- momentum · v + grad_S sum_c loss(psi(A(T_c)), psi(A(S_c)))_c
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from bench.augment import Augmentation, Draws
-from bench.compute import Kernel
 from bench.errors import DistillationError
-from bench.networks import Parameters
+from bench.networks.network import Network
+from bench.networks.weights import Weights
+from bench.protocol import Start
+from bench.task import Task
+from bench.threads import Workers
 from bench.timing import Stopwatch
-from bench.types import Bundle, Objective, Progress, SyntheticSet, Task, Trace
+from bench.types import Bundle, ContextObjective, LossContext, Objective, Progress, SyntheticSet, Trace
 
 _REPORT_SECONDS = 0.5
 
@@ -47,21 +50,13 @@ def draw_real(members: list[Tensor], count: int, generator: torch.Generator) -> 
 
 def initial_images(task: Task) -> SyntheticSet:
     """Return `ipc` random real images of each class, class by class: the start of every method, and the method `random`."""
-    bundle, ipc = task.bundle, task.spec.ipc
-    assert ipc is not None
-    index = draw_real(class_members(bundle), ipc, task.streams.generator("start")).flatten()  # [C·ipc]
+    bundle = task.bundle
+    index = draw_real(class_members(bundle), task.ipc, task.streams.generator("start")).flatten()  # [C·ipc]
     images = normalise(bundle.train.images[index], bundle)
     return SyntheticSet(images.to(task.compute.device), bundle.train.labels[index].to(task.compute.device))
 
 
-def synthetic_features(kernel: Kernel, task: Task, images: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
-    """Return features `[N, d]` of `images` `[N, channels, H, W]`, with gradient."""
-    images = images.contiguous(memory_format=torch.channels_last)
-    chunk = task.compute.chunk(task.network, len(images))
-    return torch.cat([kernel(part, *parameters) for part in images.split(chunk)])
-
-
-def starting_images(task: Task, start: Literal["real", "noise"]) -> SyntheticSet:
+def starting_images(task: Task, start: Start) -> SyntheticSet:
     """Return where the images start: the real ones of `initial_images`, or Gaussian noise with their labels."""
     real = initial_images(task)
     if start == "real":
@@ -70,19 +65,33 @@ def starting_images(task: Task, start: Literal["real", "noise"]) -> SyntheticSet
     return SyntheticSet(noise.to(task.compute.device), real.labels)
 
 
+def by_class(start: SyntheticSet, classes: int) -> Tensor:
+    """Return a copy of the images `[C·m, channels, H, W]` as `[C, m, channels, H, W]`, ready for gradients."""
+    images: Tensor = start.images.unflatten(0, (classes, -1)).clone()
+    return images.requires_grad_()
+
+
 class Batches:
     """What each step draws, whatever the method: a network, a real batch and one augmentation a class."""
 
-    def __init__(self, task: Task, *, real_batch: int, augment: str) -> None:
-        """Take `real_batch` images a class, or the smallest class's number where that is less."""
-        self.task, self.members = task, class_members(task.bundle)
+    def __init__(self, task: Task, network: Network, *, real_batch: int, augment: str) -> None:
+        """Take the sizes and the augmentation.
+
+        Args:
+            task: the cell.
+            network: the extractor's architecture.
+            real_batch: real images a class; where the smallest class has fewer, that many are drawn.
+            augment: the augmentation strategy.
+
+        """
+        self.task, self.extractor, self.members = task, network, class_members(task.bundle)
         self.smallest = min(len(index) for index in self.members)
         self.size = min(real_batch, self.smallest)
         self.augmentation = Augmentation.parse(augment, flip=task.bundle.flip)
 
-    def network(self, step: int) -> Parameters:
-        """Return the random network of `step`."""
-        return self.task.compute.put(self.task.network.init(self.task.streams.generator("extractor", step)))
+    def network(self, step: int) -> Weights:
+        """Return the weights of the random network of `step`."""
+        return self.extractor.init(self.task.streams.generator("extractor", step)).to(self.task.compute.device)
 
     def draws(self, step: int) -> Draws:
         """Return what augments each class at `step`, real and synthetic images alike."""
@@ -93,7 +102,17 @@ class Batches:
         return self.augmentation.apply(self.images("real", step, self.size), draws)
 
     def images(self, stream: str, step: int, count: int) -> Tensor:
-        """Return `count` real images of each class (at most the smallest class's), `[C, count, channels, H, W]`."""
+        """Return real images of every class, drawn at random.
+
+        Args:
+            stream: the name of the stream of random numbers.
+            step: where in it to begin.
+            count: images of each class; at most as many as the smallest class has.
+
+        Returns:
+            `[C, count, channels, H, W]`, in normalised units, resized where the extractor asks for it.
+
+        """
         bundle, device = self.task.bundle, self.task.compute.device
         generator = self.task.streams.generator(stream, step)
         index = draw_real(self.members, min(count, self.smallest), generator)  # [C, count]
@@ -113,14 +132,24 @@ class Recorder:
         """End an iteration whose loss was `loss`."""
         self.losses.append(loss.detach())
         self.stopwatch.next_step()
-        # The loss is read, which waits for the device, only as often as a person looks.
+        # Reading the loss waits for the device, so it is read only as often as a person looks.
         if time.monotonic() - self._reported > _REPORT_SECONDS:
             self._reported = time.monotonic()
             note = f"loss {check_finite(float(self.losses[-1]), len(self.losses) - 1):.4g}"
             self.task.report(Progress("distill", len(self.losses), self.iterations, note))
 
     def finish(self, images: Tensor, labels: Tensor, kernels: dict[str, str]) -> SyntheticSet:
-        """Return the set of `images` `[C, m, channels, H, W]`; raise `DistillationError` where a loss was no finite number."""
+        """Return the finished set.
+
+        Args:
+            images: `[C, m, channels, H, W]`.
+            labels: `[C·m]`.
+            kernels: how each kernel was run, for the record.
+
+        Raises:
+            DistillationError: where a loss was no finite number.
+
+        """
         seconds, steps = self.stopwatch.read()
         values = [] if not self.losses else torch.stack(self.losses).tolist()
         for step, value in enumerate(values):
@@ -128,60 +157,96 @@ class Recorder:
         return SyntheticSet(images.detach().flatten(0, 1), labels, Trace(tuple(values), seconds, steps, kernels))
 
 
-class _Extractors:
+class _Extractor:
     """Features of a step's real and synthetic images under that step's random network."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.match = task, task.spec.protocol.match
-        self.batches = Batches(task, real_batch=self.match.real_batch, augment=self.match.augment)
-        classes, ipc = len(task.bundle.classes), task.spec.ipc or 1
-        work = self.match.iterations * task.network.flops * classes
-        self.real_kernel = task.compute.features_kernel(task.network, work * self.batches.size)
-        self.syn_kernel = task.compute.features_kernel(task.network, 3 * work * ipc)
+        self.task, self.match = task, task.match
+        self.network = task.network(self.match.network)
+        self.batches = Batches(task, self.network, real_batch=self.match.real_batch, augment=self.match.augment)
+        work = self.match.iterations * self.network.flops * len(task.bundle.classes)
+        self.real_kernel = task.compute.kernel("features", self.network, work * self.batches.size)
+        self.syn_kernel = task.compute.kernel("features with gradient", self.network, 3 * work * task.ipc)
 
     def __call__(self, step: int, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return real features `[C, n, d]` and synthetic ones `[C, m, d]` of `images` `[C, m, channels, H, W]` at `step`."""
-        task, batches = self.task, self.batches
-        parameters = batches.network(step if self.match.extractor == "fresh" else 0)
+        batches, compute, network = self.batches, self.task.compute, self.network
+        weights = batches.network(step if self.match.extractor == "fresh" else 0)
         draws = batches.draws(step)
 
         real = batches.real(step, draws)
-        real_features = task.compute.features(self.real_kernel, task.network, real.flatten(0, 1), parameters)
+        real_images = network.resize(real.flatten(0, 1))
+        real_features = compute.features(self.real_kernel, network, real_images, weights)
 
-        syn = batches.augmentation.apply(images, draws).flatten(0, 1)
-        syn_features = synthetic_features(self.syn_kernel, task, syn, parameters)
+        syn = network.resize(batches.augmentation.apply(images, draws).flatten(0, 1))
+        syn_features = self._synthetic_features(syn, weights)
         return real_features.unflatten(0, real.shape[:2]), syn_features.unflatten(0, images.shape[:2])
 
+    def _synthetic_features(self, images: Tensor, weights: Weights) -> Tensor:
+        """Return features `[N, d]` of `images` `[N, channels, H, W]`, with gradient."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        chunk = self.task.compute.chunk(self.network, len(images))
+        return torch.cat([self.syn_kernel(part, *weights.all) for part in images.split(chunk)])
 
-def match(task: Task, objective: Objective, *, watch: Callable[[int, Tensor, Tensor], None] | None = None) -> SyntheticSet:
-    """Distill by matching features under `objective`; `watch` is shown each step's number and both sides' features.
+    @property
+    def notes(self) -> dict[str, str]:
+        """How the kernels were run."""
+        return {"real features": self.real_kernel.note, "synthetic features": self.syn_kernel.note}
 
-    Raise `DistillationError` where the loss is no finite number.
+
+def match(
+    task: Task,
+    objective: Objective | ContextObjective,
+    *,
+    lr_images: float,
+    watch: Callable[[int, Tensor, Tensor], None] | None = None,
+) -> SyntheticSet:
+    """Distill by matching features.
+
+    Args:
+        task: the cell.
+        objective: the loss.
+        lr_images: the learning rate on the images.
+        watch: called at each step with its number and the features of both sides.
+
+    Raises:
+        DistillationError: where the loss is no finite number.
+
     """
-    settings = task.spec.protocol.match
-    start = starting_images(task, settings.start)
-    images = start.images.unflatten(0, (len(task.bundle.classes), -1)).clone().requires_grad_()  # [C, m, channels, H, W]
-    assert settings.lr_images is not None
-    optimizer = torch.optim.SGD([images], lr=settings.lr_images, momentum=settings.momentum)
-    extract, recorder = _Extractors(task), Recorder(task, settings.iterations)
-    stopwatch = recorder.stopwatch
+    settings, start = task.match, starting_images(task, task.match.start)
+    images = by_class(start, len(task.bundle.classes))  # [C, m, channels, H, W]
+    optimizer = torch.optim.SGD([images], lr=lr_images, momentum=settings.momentum)
+    extract, recorder = _Extractor(task), Recorder(task, settings.iterations)
+    stopwatch, loss_at = recorder.stopwatch, _with_context(task, objective)
 
-    for step in range(settings.iterations):
-        with stopwatch.stage("features"):
-            real, syn = extract(step, images)
-        if watch is not None:
-            watch(step, real, syn.detach())
-        with stopwatch.stage("loss"):
-            leaf = syn.detach().requires_grad_()
-            loss = objective(real, leaf, generator=task.streams.generator("objective", step)).sum()
-            (slope,) = torch.autograd.grad(loss, leaf)
-        with stopwatch.stage("update"):
-            images.grad = torch.autograd.grad(syn, images, slope)[0]
-            optimizer.step()
-        recorder.add(loss)
+    with Workers(task.compute.threads) as workers, workers.serving():
+        for step in range(settings.iterations):
+            with stopwatch.stage("features"):
+                real, syn = extract(step, images)
+            if watch is not None:
+                watch(step, real, syn.detach())
+            with stopwatch.stage("loss"):
+                leaf = syn.detach().requires_grad_()
+                loss = loss_at(step, real, leaf).sum()
+                (slope,) = torch.autograd.grad(loss, leaf)
+            with stopwatch.stage("update"):
+                images.grad = torch.autograd.grad(syn, images, slope)[0]
+                optimizer.step()
+            recorder.add(loss)
+    return recorder.finish(images, start.labels, extract.notes)
 
-    kernels = {"real features": extract.real_kernel.note, "synthetic features": extract.syn_kernel.note}
-    return recorder.finish(images, start.labels, kernels)
+
+def _with_context(task: Task, objective: Objective | ContextObjective) -> Callable[[int, Tensor, Tensor], Tensor]:
+    """Return the loss as a function of the step and both sides' features; the context is made where the loss asks for it."""
+    wants_context = "context" in inspect.signature(objective).parameters
+    labels = torch.arange(len(task.bundle.classes), device=task.compute.device)
+
+    def loss_at(step: int, real: Tensor, syn: Tensor) -> Tensor:
+        more = {"context": LossContext(step, task.match.iterations, labels, task.bundle.classes)} if wants_context else {}
+        loss: Tensor = objective(real, syn, generator=task.streams.generator("objective", step), **more)
+        return loss
+
+    return loss_at
 
 
 def check_finite(loss: float, step: int) -> float:

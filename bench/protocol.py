@@ -10,17 +10,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 
 from bench.errors import unknown
-from bench.options import Count, Option, Positive, Range, check_options, options_of, parse_options
+from bench.networks import check_network
+from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Precision, Settings
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 """The operations of differentiable siamese augmentation (Zhao and Bilen 2021)."""
 
-DSA = "_".join(OPERATIONS)
-"""The usual strategy: one of them all is drawn at a time; `flip` is left out where it changes a label."""
+ALL_OPERATIONS = "_".join(OPERATIONS)
+"""The usual strategy: one of all operations is drawn at a time; `flip` is left out where it changes a label."""
 
 
 def operations_of(strategy: str) -> tuple[str, ...]:
@@ -32,22 +34,33 @@ def operations_of(strategy: str) -> tuple[str, ...]:
     return names
 
 
-Fraction = Annotated[float, Range(low=0, below=1)]
-NonNegative = Annotated[float, Range(low=0)]
+def _check_augmentation(strategy: str) -> str:
+    operations_of(strategy)
+    return strategy
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A part of a protocol; checked when made."""
-
-    def __post_init__(self) -> None:
-        """Raise `UsageError` where a field has the wrong type or is out of range."""
-        check_options(self)
-        operations_of(getattr(self, "augment", "none"))
+def _check_networks(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(check_network(name) for name in names))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Data(Section):
+Augment = Annotated[str, Field(description="operations with _ between, or none"), AfterValidator(_check_augmentation)]
+"""Operations with underscores between, one of which is drawn at a time, or `none`."""
+
+NetworkName = Annotated[str, Field(description="the name of a network"), AfterValidator(check_network)]
+"""The name of a network in `bench.networks`."""
+
+NetworkNames = Annotated[
+    tuple[str, ...],
+    Field(min_length=1, description="names of networks with commas between"),
+    AfterValidator(_check_networks),
+]
+"""Names of networks, each once."""
+
+Start = Literal["real", "noise"]
+"""Where the images start: random real ones of their class, or Gaussian noise."""
+
+
+class Data(Settings):
     """Which images are learned from and tested on.
 
     `split`: `test` tests on the test set; `validation` never looks at it, and tests on a random `holdout` of each class of the
@@ -55,38 +68,39 @@ class Data(Section):
     """
 
     split: Literal["test", "validation"] = "test"
-    holdout: Annotated[float, Range(above=0, below=1)] = 0.1
-    size: Annotated[int, Range(low=4, high=256)] | None = None
+    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    size: Annotated[int, Field(ge=4, le=256)] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Network(Section):
-    """The ConvNet of extractor and evaluation: `width` channels, `depth` blocks (None: by the images' size, 3 at 32)."""
+class ConvNetSize(Settings):
+    """The size of the network `convnet`, as extractor and in evaluation.
 
-    width: Annotated[int, Range(low=1, high=1024)] = 128
-    depth: Annotated[int, Range(low=1, high=6)] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Match(Section):
-    """The matching loop: `iterations` steps of SGD on the images, `real_batch` real images a class each.
-
-    `lr_images` None takes the method's own default for the profile. `extractor`: a `fresh` random network each step, or one
-    `fixed` one (an ablation). `start`: `real` images of the class, or Gaussian `noise`. `augment`: DSA operations, or `none`.
+    `width` channels and `depth` blocks; depth None follows from the images' size: 3 at 28 and 32 pixels.
     """
 
-    iterations: Annotated[int, Range(low=0)] = 20_000
+    width: Annotated[int, Field(ge=1, le=1024)] = 128
+    depth: Annotated[int, Field(ge=1, le=6)] | None = None
+
+
+class Match(Settings):
+    """The matching loop: `iterations` steps of SGD on the images, `real_batch` real images a class each.
+
+    `network`: the extractor. `extractor`: a `fresh` random one each step, or one `fixed` one (an ablation). `start`: `real`
+    images of the class, or Gaussian `noise`. `augment`: operations of differentiable siamese augmentation, or `none`. The
+    learning rate on the images, `lr_images`, is a setting of each method.
+    """
+
+    iterations: NonNegativeInt = 20_000
     real_batch: Count = 256
-    lr_images: Positive | None = None
     momentum: Fraction = 0.5
-    augment: str = DSA
+    augment: Augment = ALL_OPERATIONS
     extractor: Literal["fresh", "fixed"] = "fresh"
-    start: Literal["real", "noise"] = "real"
+    start: Start = "real"
+    network: NetworkName = "convnet"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training(Section):
-    """How an evaluation network is trained; `nets` of them, each from its own stream.
+class Training(Settings):
+    """How networks are trained and tested: `nets` of each of `networks`, each from its own stream of random numbers.
 
     `schedule`: `step` is the field's: `epochs`+1 epochs, learning rate x 0.1 and a fresh optimiser after epoch `epochs`//2+1;
     `onecycle` is linear warm-up over the first fifth of `epochs`, then linear to zero, with Nesterov momentum.
@@ -100,24 +114,25 @@ class Training(Section):
     momentum: Fraction = 0.9
     weight_decay: NonNegative = 5e-4
     batch: Count = 256
-    augment: str = DSA
+    augment: Augment = ALL_OPERATIONS
     schedule: Literal["step", "onecycle"] = "step"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
+    networks: NetworkNames = ("convnet",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
+class Protocol(Settings):
     """Everything about a cell that is the same for every method; the defaults are the paper's.
 
-    `eval` trains on a small set, `whole` on the full training set.
+    `eval` trains on a small set, `whole` on the full training set. In the description of a cell, the sections that its method
+    does not use are None.
     """
 
     profile: str
-    match: Match = Match()
-    eval: Training = Training()
-    whole: Training = Training(epochs=300)
+    match: Match | None = Match()
+    eval: Training | None = Training()
+    whole: Training | None = Training(epochs=300)
     data: Data = Data()
-    network: Network = Network()
+    network: ConvNetSize = ConvNetSize()
 
 
 PROFILES: dict[str, Protocol] = {
@@ -139,20 +154,29 @@ PROFILES: dict[str, Protocol] = {
 SEEDS: dict[str, tuple[int, ...]] = {"quick": (0,), "cpu": (0,), "paper": (0, 1, 2, 3, 4)}
 """The seeds each profile runs where none are named: one distillation a seed."""
 
-
-def sections() -> dict[str, dict[str, Option]]:
-    """Return the options of each section of a protocol, as `--set section.field=value` names them."""
-    hints = get_type_hints(Protocol)
-    return {field.name: options_of(hints[field.name]) for field in fields(Protocol) if field.name != "profile"}
+SECTIONS: dict[str, type[Settings]] = {
+    "match": Match,
+    "eval": Training,
+    "whole": Training,
+    "data": Data,
+    "network": ConvNetSize,
+}
+"""The sections of a protocol, as `--set section.field=value` names them."""
 
 
 def resolve(profile: str, overrides: Mapping[str, Mapping[str, str]]) -> Protocol:
-    """Return the named profile with `overrides` (section -> field -> text) in place; raise `UsageError` on a mistake."""
+    """Return the named profile with other values of some fields; raise `UsageError` on a mistake.
+
+    Args:
+        profile: a key of `PROFILES`.
+        overrides: by section and field, the texts typed on the command line.
+
+    """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     protocol = PROFILES[profile]
-    for name, texts in overrides.items():
-        section = getattr(protocol, name)
-        values: dict[str, Any] = parse_options(options_of(type(section)), texts, owner=name)
-        protocol = replace(protocol, **{name: replace(section, **values)})
-    return protocol
+    sections = {
+        name: SECTIONS[name].from_texts(texts, owner=name, base=dict(getattr(protocol, name)))
+        for name, texts in overrides.items()
+    }
+    return protocol.model_copy(update=sections)

@@ -1,41 +1,44 @@
-"""The runner: from options to a grid of specs, and from each spec to its record."""
+"""The runner: from each description of a cell to its record."""
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Protocol
 
-from bench.errors import UsageError
-from bench.options import parse_options
+from safetensors import safe_open
+
+from bench.compute import Compute
+from bench.errors import DistillationError
+from bench.evaluate import evaluate
+from bench.hardware import code_version, hardware, library_versions
+from bench.method import Method
 from bench.protocol import Protocol as BenchProtocol
-from bench.records import RunRecord, code_version, library_versions, read_record, typical_iteration, write_images, write_record
+from bench.records import (
+    Evaluation,
+    MethodFacts,
+    RunRecord,
+    read_record,
+    typical_iteration,
+    write_images,
+    write_record,
+)
 from bench.seeding import Streams
-from bench.types import Bundle, Method, Progress, RunSpec, Task
-
-if TYPE_CHECKING:
-    from bench.compute import Compute
+from bench.spec import RunSpec
+from bench.task import Task
+from bench.timing import Stopwatch, peak_memory_mib, reset_peak_memory
+from bench.types import Bundle, Progress, SyntheticSet
 
 Loader = Callable[[str, BenchProtocol, int], Bundle]
 """Loads the dataset of a name under a protocol and seed."""
 
 
-class Shaped(Protocol):
-    """What the runner asks of a source before it is loaded."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
-    @property
-    def code(self) -> str: ...  # noqa: D102
-
-
 class Observer(Protocol):
-    """Is told how a grid goes on."""
+    """Follows how a grid goes on."""
 
     def started(self, spec: RunSpec) -> None:
         """Say that a cell has begun."""
@@ -45,83 +48,6 @@ class Observer(Protocol):
 
     def finished(self, record: RunRecord) -> None:
         """Say that it has ended."""
-
-
-def resolve_hyper(method: Method, texts: Mapping[str, str], protocol: BenchProtocol) -> tuple[dict[str, Any], BenchProtocol]:
-    """Return the method's hyper-parameters, and the protocol with the learning rate on images that holds for it.
-
-    A hyper-parameter is, first found: `--set method.name`, the method's default for the profile, its default. Between the first
-    two, the learning rate on images of the matching methods is `--set match.lr_images`; it is 1 where none is named.
-    """
-    options = method.options()
-    given = parse_options(options, texts, owner=method.name)
-    usual = method.defaults.get(protocol.profile, {})
-    hyper = {name: given.get(name, usual.get(name, option.default)) for name, option in options.items()}
-    if method.settings is not None:
-        method.settings(**hyper)  # refuses at once what one option's type and range do not show
-    if "match" in method.sections:
-        del hyper["lr_images"]  # it goes into the protocol's section
-        chosen = given.get("lr_images") or protocol.match.lr_images or usual.get("lr_images", 1.0)
-        protocol = replace(protocol, match=replace(protocol.match, lr_images=chosen))
-    return hyper, protocol
-
-
-def make_specs(
-    *,
-    methods: Iterable[Method],
-    sources: Iterable[Shaped],
-    ipcs: Iterable[int],
-    seeds: Iterable[int],
-    protocol: BenchProtocol,
-    hyper: Mapping[str, Mapping[str, str]],
-    precision: Literal["fp32", "bf16"],
-) -> list[RunSpec]:
-    """Return the grid, dataset by dataset, IPC by IPC; a method that takes the whole training set has one cell a seed.
-
-    `hyper` are the texts of `--set method.name=value`, by method. Raise `UsageError` on a mistake.
-    """
-    specs = []
-    methods = list(methods)
-    resolved = {method.name: resolve_hyper(method, hyper.get(method.name, {}), protocol) for method in methods}
-    for source in sources:
-        for ipc in (*ipcs, None):
-            for method in methods:
-                if method.whole != (ipc is None):
-                    continue
-                values, own = resolved[method.name]
-                own = replace(own, network=replace(own.network, depth=_depth(own, source.shape)))
-                for seed in seeds:
-                    code = "+".join(filter(None, (method.code, source.code)))
-                    spec = RunSpec(source.name, ipc, method.name, seed, values, own, precision, method.sections, code)
-                    specs.append(spec)
-    return specs
-
-
-def _depth(protocol: BenchProtocol, shape: tuple[int, int, int]) -> int:
-    """Return the depth of the network for images of `shape`; raise `UsageError` where the one asked for does not fit."""
-    from bench.networks import ConvNet
-
-    settings = protocol.network
-    try:
-        return ConvNet.fit(shape, classes=1, width=settings.width, depth=settings.depth).depth
-    except ValueError as error:
-        raise UsageError(f"--set network.depth={settings.depth}: {error}") from None
-
-
-def check_ipc(specs: Iterable[RunSpec], bundles: Mapping[str, Bundle]) -> None:
-    """Raise `UsageError` where an IPC is above the smallest class of its training set."""
-    for spec in specs:
-        bundle = bundles.get(spec.dataset)
-        if spec.ipc is None or bundle is None:
-            continue
-        counts = bundle.train.labels.bincount(minlength=len(bundle.classes))
-        smallest = int(counts.min())
-        if spec.ipc > smallest:
-            name = bundle.classes[int(counts.argmin())]
-            raise UsageError(
-                f"--ipc {spec.ipc}: the smallest class of {spec.dataset}, {name!r}, has {smallest} training images; "
-                f"valid: 1 to {smallest}"
-            )
 
 
 @dataclass(frozen=True)
@@ -134,6 +60,7 @@ class Runner:
     load: Loader
     observer: Observer
     labels: Mapping[str, str]
+    force: bool = False
 
     def run(self, specs: Iterable[RunSpec]) -> list[RunRecord]:
         """Run the cells; a failed one is recorded with its error, and the rest goes on."""
@@ -141,76 +68,108 @@ class Runner:
         for spec in specs:
             self.observer.started(spec)
             record = self.cell(spec)
-            if record.status == "ok" or finished(self.folder, spec) is None:  # a forced run that fails loses nothing
+            if record.status == "failed" and distilled(self.folder, spec) is None:  # a failure replaces no result
                 write_record(self.folder, record)
             records.append(record)
             self.observer.finished(record)
         return records
 
     def cell(self, spec: RunSpec) -> RunRecord:
-        """Return the record of one cell; its images are written, its record is not."""
-        from bench.compute import hardware
+        """Return the record of one cell, which is written after each evaluation.
 
-        known: dict[str, Any] = {
+        Where the images are there already, only the evaluations that are missing are made. A failed cell's record is not
+        written.
+        """
+        method = self.methods[spec.method]
+        about: dict[str, Any] = {
             "hash": spec.hash,
-            "spec": spec.to_json(),
-            "labels": {"method": self.methods[spec.method].label, "dataset": self.labels.get(spec.dataset, spec.dataset)},
+            "spec": spec,
+            "method": MethodFacts.of(method),
+            "dataset_label": self.labels.get(spec.dataset, spec.dataset),
             "hardware": hardware(self.compute.device) | {"threads": self.compute.threads},
             "versions": library_versions(),
             "code": code_version(),
         }
+        earlier = None if self.force else distilled(self.folder, spec)
         try:
-            found = self._measure(spec)
-        except Exception as error:  # noqa: BLE001  (whatever a cell fails with, the grid goes on)
+            bundle = self.load(spec.dataset, spec.protocol, spec.seed)
+            task = Task(bundle, spec, Streams(spec.seed, spec.dataset, spec.ipc), self.compute, self.observer.progress)
+            if earlier is not None and (method.whole_set or earlier.has_images):
+                syn = method.distill(task, spec.settings) if method.whole_set else self._images(earlier)
+                return self._evaluate(task, syn, earlier)
+            record, syn = self._distill(task, method, about)
+            return self._evaluate(task, syn, record)
+        except Exception as error:  # noqa: BLE001  (one failed cell does not end the grid)
             text = f"{type(error).__name__}: {error}"
-            return RunRecord(
-                status="failed", error=text, details={"traceback": traceback.format_exc()}, finished=_now(), **known
-            )
-        return RunRecord(status="ok", finished=_now(), **known, **found)
+            details = {"traceback": traceback.format_exc()}
+            return RunRecord(status="failed", error=text, details=details, finished=_now(), **about)
 
-    def _measure(self, spec: RunSpec) -> dict[str, Any]:
-        from bench.evaluate import evaluate
-        from bench.networks import ConvNet
-        from bench.timing import Stopwatch, peak_memory_mib, reset_peak_memory
-
-        method, device = self.methods[spec.method], self.compute.device
-        bundle = self.load(spec.dataset, spec.protocol, spec.seed)
-        settings = spec.protocol.network
-        network = ConvNet.fit(bundle.shape, classes=len(bundle.classes), width=settings.width, depth=settings.depth)
-        streams = Streams(spec.seed, spec.dataset, spec.ipc)
-        task = Task(bundle, spec, network, streams, self.compute, self.observer.progress)
+    def _distill(self, task: Task, method: Method, about: Mapping[str, Any]) -> tuple[RunRecord, SyntheticSet]:
+        """Return the record of distilling, without evaluations, and the synthetic set."""
+        bundle, device = task.bundle, self.compute.device
         reset_peak_memory(device)
         stopwatch = Stopwatch(device)
         with stopwatch.stage("total"):
-            syn = method.distill(task)
-            outcome = evaluate(task, syn, spec.protocol.whole if method.whole else spec.protocol.eval)
-        if not method.whole:  # the full training set is where it came from
-            write_images(self.folder, spec, syn, bundle)
-        return {
-            "accuracies": outcome.accuracies,
-            "loss": syn.trace.loss,
-            "seconds": {**syn.trace.seconds, "evaluation": outcome.seconds, **stopwatch.read()[0]},
-            "seconds_per_iteration": typical_iteration(syn.trace.iteration_seconds),
-            "peak_memory_mib": peak_memory_mib(device),
-            "network": {
-                "name": f"ConvNet-{network.depth}",
-                "width": network.width,
-                "depth": network.depth,
-                "features": network.features_dim,
-            },
-            "details": {
+            syn = method.distill(task, task.spec.settings)
+        record = RunRecord(
+            status="ok",
+            has_images=not method.whole_set,  # the full training set is where it came from
+            loss=syn.trace.loss,
+            seconds={**syn.trace.seconds, **stopwatch.read()[0]},
+            seconds_per_iteration=typical_iteration(syn.trace.iteration_seconds),
+            peak_memory_mib=peak_memory_mib(device),
+            details={
                 "train_images": len(bundle.train),
                 "test_images": len(bundle.test),
                 "smallest_class": int(bundle.train.labels.bincount().min()),  # a real batch is never larger
-                "kernels": {**syn.trace.kernels, "evaluation": outcome.kernel},
+                "kernels": dict(syn.trace.kernels),
             },
-        }
+            finished=_now(),
+            **about,
+        )
+        return record, syn
+
+    def _evaluate(self, task: Task, syn: SyntheticSet, record: RunRecord) -> RunRecord:
+        """Return the record with an evaluation by every network that the cell asks for, and write it after each of them."""
+        settings = task.spec.protocol.eval or task.spec.protocol.whole
+        assert settings is not None
+        for name in record.missing_networks(task.spec):
+            new = not record.evaluations
+            evaluation = evaluate(task, syn, settings, name).model_copy(update={"finished": _now()})
+            record = _with_evaluation(record, evaluation)
+            if new and record.has_images:
+                write_images(self.folder, task.spec, syn, task.bundle)
+            write_record(self.folder, record)
+        return record
+
+    def _images(self, record: RunRecord) -> SyntheticSet:
+        """Return the images of a record."""
+        path = self.folder / record.images_name
+        with safe_open(path, framework="pt", device=str(self.compute.device)) as file:
+            if json.loads(file.metadata()["hash"]) != record.hash:
+                raise DistillationError(f"{path} holds the images of another cell; run this one again with --force")
+            return SyntheticSet(file.get_tensor("images"), file.get_tensor("labels"))
+
+
+def _with_evaluation(record: RunRecord, evaluation: Evaluation) -> RunRecord:
+    seconds = {**record.seconds, "total": record.seconds["total"] + evaluation.seconds}
+    memory = max(filter(None, (record.peak_memory_mib, evaluation.peak_memory_mib)), default=None)
+    changes = {"evaluations": (*record.evaluations, evaluation), "seconds": seconds, "peak_memory_mib": memory}
+    return record.model_copy(update={**changes, "finished": evaluation.finished})
+
+
+def distilled(folder: Path, spec: RunSpec) -> RunRecord | None:
+    """Return the record of the distillation that `spec` describes, if it is there with an evaluation and its images."""
+    record = read_record(folder / f"{spec.hash}.json")
+    if not isinstance(record, RunRecord) or record.status != "ok" or not record.evaluations:
+        return None
+    return record if not record.has_images or (folder / record.images_name).is_file() else None
 
 
 def finished(folder: Path, spec: RunSpec) -> RunRecord | None:
-    """Return the good record of `spec` in `folder`, if it is there: then the cell need not run."""
-    record = read_record(folder / f"{spec.hash}.json")
-    return record if record is not None and record.status == "ok" else None
+    """Return the record of a cell that need not run: distilled, and evaluated by every network that it asks for."""
+    record = distilled(folder, spec)
+    return record if record is not None and not record.missing_networks(spec) else None
 
 
 def _now() -> str:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+from bench.lazy import torch
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,4 @@ class Streams:
 
     def generator(self, stage: str, step: int = 0) -> torch.Generator:
         """Return a CPU generator at the start of the stream of `stage` at `step`."""
-        import torch
-
         return torch.Generator().manual_seed(self.number(stage, step))

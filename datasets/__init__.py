@@ -1,31 +1,44 @@
-"""The registry of datasets: a source knows where its files may lie and how to read them into a `Bundle`.
+"""The registry of datasets: one file for each set, and one line here.
 
-(The name shadows Hugging Face's library inside this repository; its parquet layout is read with pandas.)
+A set's file defines `SOURCE`, which says where the set's files may lie and how they are read into a `Bundle`
+(`datasets/source.py`). Its name, the file's name and the line below are the same.
+
+Inside this repository the name `datasets` hides the Hugging Face library of that name, so we read the Hub's files without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.errors import UsageError, unknown
-from datasets.digits import DIGITS
 from datasets.folder import folder_source
+from datasets.held_out import held_out as held_out
 from datasets.source import Source
-from datasets.torchvision_sets import TORCHVISION_SETS
 
-if TYPE_CHECKING:
-    from bench.types import Bundle
+_SETS = (
+    "digits",
+    "mnist",
+    "fashionmnist",
+    "svhn",
+    "cifar10",
+    "cifar100",
+)
 
-DATASETS: Mapping[str, Source] = {source.name: source for source in (DIGITS, *TORCHVISION_SETS)}
+DATASETS: Mapping[str, Source] = {name: import_module(f"datasets.{name}").SOURCE for name in _SETS}
 
 
 def find_source(name: str, *, size: int | None = None) -> Source:
-    """Return the source that `name` or `folder:PATH` means; `size` resizes a folder's images.
+    """Return the source of a dataset that the command line names.
 
-    Raise `UsageError` that names the valid ones.
+    Args:
+        name: a name in the registry, or `folder:PATH` for images of the user's own.
+        size: height and width to which the images of a folder are resized; None keeps their own.
+
+    Raises:
+        UsageError: where there is no such dataset, with the valid names, or where a set in the registry is given a size.
+
     """
     if name.startswith("folder:"):
         return folder_source(Path(name.removeprefix("folder:")), size=size)
@@ -34,25 +47,3 @@ def find_source(name: str, *, size: int | None = None) -> Source:
     if size is not None:
         raise UsageError(f"--set data.size={size}: {name!r} has a size of its own; data.size is for folder:PATH alone")
     return DATASETS[name]
-
-
-def held_out(bundle: Bundle, *, fraction: float, seed: int) -> Bundle:
-    """Return `bundle` with the test split replaced by a random `fraction` of each class's training images, held out."""
-    import torch
-
-    from bench.seeding import Streams
-    from bench.types import Split
-
-    generator = Streams(seed, bundle.name, None).generator("holdout")
-    train, test = [], []
-    for label in range(len(bundle.classes)):
-        members = (bundle.train.labels == label).nonzero().flatten()
-        members = members[torch.randperm(len(members), generator=generator)]
-        cut = max(1, round(fraction * len(members)))
-        test.append(members[:cut])
-        train.append(members[cut:])
-    parts = []
-    for chosen in (train, test):
-        index = torch.cat(chosen).sort().values
-        parts.append(Split(bundle.train.images[index], bundle.train.labels[index]))
-    return replace(bundle, train=parts[0], test=parts[1])

@@ -1,30 +1,26 @@
-"""The embedded default: scikit-learn's 1,797 handwritten digits of 8x8 pixels (a part of UCI's optical recognition set)."""
+"""Digits: scikit-learn's 1,797 handwritten digits of 8x8 pixels, the set that needs no download.
+
+They are the test part of UCI's "Optical Recognition of Handwritten Digits".
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from datasets.source import Layout, Source
+from bench.lazy import numpy as np
+from bench.lazy import sklearn, torch
+from bench.types import Split
+from datasets.source import Layout, Source, Splits
 
-if TYPE_CHECKING:
-    from bench.types import Split
 
-
-def _read(root: Path) -> tuple[Split, Split]:
+def _read(root: Path) -> Splits:
     """Return the first four fifths of each class for training and the rest for testing, in the original order.
 
-    The set is ordered by writer, so the writers of the two splits differ but for those at the boundary.
+    The set is ordered by writer. So the writers of the two splits differ, except at the boundary of each class.
     """
-    import numpy as np
-    import torch
-    from sklearn.datasets import load_digits
-
-    from bench.types import Split
-
-    digits = load_digits()
-    # Grey levels 0..16 to 0..255.
-    images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)  # [N, 1, 8, 8]
+    digits = sklearn.datasets.load_digits()
+    grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # grey levels 0..16 become 0..255
+    images = torch.from_numpy(grey).unsqueeze(1)  # [N, 1, 8, 8]
     labels = torch.from_numpy(digits.target.astype(np.int64))
     train = torch.zeros(len(labels), dtype=torch.bool)
     for label in range(10):
@@ -33,7 +29,7 @@ def _read(root: Path) -> tuple[Split, Split]:
     return Split(images[train], labels[train]), Split(images[~train], labels[~train])
 
 
-DIGITS = Source(
+SOURCE = Source(
     name="digits",
     label="Digits",
     classes=tuple("0123456789"),

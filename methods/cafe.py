@@ -13,39 +13,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from bench.options import Count, Positive, Range, check_options
-from bench.protocol import Fraction, NonNegative, operations_of
+from pydantic import Field
+
+from bench.lazy import matching, torch, training
+from bench.method import OwnProcedure
+from bench.protocol import Augment, Start
+from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-    from bench.evaluate import Draw, Trainer
     from bench.matching import Recorder
-    from bench.networks import Parameters
-    from bench.types import SyntheticSet, Task
+    from bench.networks.weights import Weights
+    from bench.task import Task
+    from bench.training import Generators
+    from bench.types import SyntheticSet
 
 _MILESTONES = (0.6, 0.8, 0.9)  # 1200, 1600 and 1800 of the published 2000 iterations
 _DECAY = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayerAlignment:
-    """The hyper-parameters of CAFE, as published, but for the two limits.
+class LayerAlignment(Settings):
+    """The settings of CAFE, as published, but for the two limits.
 
     `iterations` networks; `real_batch` images a class; `lr_images` (halved after 0.6, 0.8 and 0.9 of the iterations) and
     `momentum` of SGD on the images, `lr_network` of plain SGD on the network; `early_weight` of each ReLU but the last,
     `late_weight` of the last ReLU and of the features, `discrimination_weight`; `query_batch` images a class for each accuracy
     (a fraction), the last `window` of which must range under `outer_range` or over `inner_range`; `start` and `augment` as in
-    the protocol's section `match`.
+    the protocol's section `match`. The network is the ConvNet, whose layers are matched.
 
     `outer_limit` steps on the images and `inner_limit` epochs between two of them are the most there are. The authors' code
     has no limits, and does not end where accuracy stands still.
     """
 
-    iterations: Annotated[int, Range(low=0)] = 2000
+    iterations: NonNegativeInt = 2000
     real_batch: Count = 256
     lr_images: Positive = 0.1
     momentum: Fraction = 0.5
@@ -54,18 +57,13 @@ class LayerAlignment:
     late_weight: NonNegative = 1.0
     discrimination_weight: NonNegative = 0.01
     query_batch: Count = 128
-    window: Annotated[int, Range(low=2)] = 10
+    window: Annotated[int, Field(ge=2)] = 10
     outer_range: Positive = 0.04
     inner_range: NonNegative = 0.03
     outer_limit: Count = 100
     inner_limit: Count = 100
-    start: Literal["real", "noise"] = "noise"
-    augment: str = "none"
-
-    def __post_init__(self) -> None:
-        """Raise `UsageError` where a hyper-parameter is out of range."""
-        check_options(self)
-        operations_of(self.augment)
+    start: Start = "noise"
+    augment: Augment = "none"
 
     def layer_weights(self, depth: int) -> tuple[float, ...]:
         """Return the weights of the maps after each of `depth` ReLUs, and of the features: 0.1, 0.1, 1, 2 at depth 3.
@@ -85,8 +83,6 @@ def alignment(real: Sequence[Tensor], syn: Sequence[Tensor], weights: Sequence[f
 
     Wang et al. 2022, layer-wise feature alignment: summed over classes and units, not averaged.
     """
-    import torch
-
     return torch.stack([weight * (x - y).square().sum() for x, y, weight in zip(real, syn, weights, strict=True)]).sum()
 
 
@@ -96,13 +92,10 @@ def discrimination(real: Tensor, centres: Tensor) -> Tensor:
     `centres` are the class means of synthetic features: a real image's score for class c is its inner product with centre c.
     Wang et al. 2022, discrimination loss.
     """
-    import torch
-    import torch.nn.functional as F
-
     classes, count = real.shape[:2]
     scores = real.flatten(0, 1) @ centres.T  # [C·n, C]
     labels = torch.arange(classes, device=real.device).repeat_interleave(count)
-    return F.cross_entropy(scores, labels, reduction="sum")
+    return torch.nn.functional.cross_entropy(scores, labels, reduction="sum")
 
 
 @dataclass
@@ -123,64 +116,47 @@ class Aligner:
 
     def __init__(self, task: Task, settings: LayerAlignment) -> None:
         """Place the images at their start."""
-        import torch
-
-        from bench.evaluate import Trainer
-        from bench.matching import Batches, starting_images
-        from bench.protocol import Training
-        from bench.types import SyntheticSet
-
-        self.task, self.settings = task, settings
-        self.start = starting_images(task, settings.start)
+        self.task, self.settings, self.network = task, settings, task.network("convnet")
+        self.start = matching.starting_images(task, settings.start)
         classes = len(task.bundle.classes)
-        self.images = self.start.images.unflatten(0, (classes, -1)).clone().requires_grad_()  # [C, m, channels, H, W]
+        self.images = matching.by_class(self.start, classes)  # [C, m, channels, H, W]
         self.optimizer = torch.optim.SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
-        self.batches = Batches(task, real_batch=settings.real_batch, augment=settings.augment)
-        self.weights = settings.layer_weights(task.network.depth)
+        self.batches = matching.Batches(task, self.network, real_batch=settings.real_batch, augment=settings.augment)
+        self.weights = settings.layer_weights(self.network.depth)
         self.steps = self.queries = 0
 
         fewest = settings.iterations * settings.window  # steps on the images
-        flops = task.network.flops * float(classes) * fewest
-        self.layers_kernel = task.compute.layer_sums_kernel(task.network, flops * self.batches.size)
-        self.query_kernel = task.compute.features_kernel(task.network, flops * settings.window * settings.query_batch)
-        training = Training(
-            nets=max(1, settings.iterations),
-            epochs=settings.window**2,
-            lr=settings.lr_network,
-            momentum=0.0,
-            weight_decay=0.0,
-            augment=settings.augment,
+        flops = self.network.flops * float(classes) * fewest
+        self.layers_kernel = task.compute.kernel("layer sums", self.network, flops * self.batches.size)
+        self.query_kernel = task.compute.kernel("features", self.network, flops * settings.window * settings.query_batch)
+        inner_training = training.inner_training(
+            iterations=settings.iterations, epochs=settings.window**2, lr=settings.lr_network, augment=settings.augment
         )
-        view = SyntheticSet(self.images.detach().flatten(0, 1), self.start.labels)
-        self.trainer: Trainer = Trainer(task, view, training)
+        self.trainer = training.Trainer(task, self.network, self.start.labels, inner_training)
 
-    def real_layers(self, images: Tensor, parameters: Parameters) -> tuple[list[Tensor], Tensor]:
+    def real_layers(self, images: Tensor, weights: Weights) -> tuple[list[Tensor], Tensor]:
         """Return each layer's class means `[C, ...]` of `images` `[C, n, channels, H, W]`, and all features `[C, n, d]`."""
-        import torch
-
-        chunk = self.task.compute.chunk(self.task.network, images.shape[1])
+        chunk = self.task.compute.chunk(self.network, images.shape[1])
         sums: list[list[Tensor]] = []
         features = []
         with torch.no_grad():
             for part in images:
                 nhwc = self.task.compute.cast(part).contiguous(memory_format=torch.channels_last)
-                chunks = [self.layers_kernel(piece, *parameters) for piece in nhwc.split(chunk)]
+                chunks = [self.layers_kernel(piece, *weights.all) for piece in nhwc.split(chunk)]
                 sums.append([torch.stack(maps).sum(0) for maps in list(zip(*chunks, strict=True))[:-1]])
-                features.append(torch.cat([found[-1] for found in chunks]))
+                features.append(torch.cat([outputs[-1] for outputs in chunks]))
         means = [torch.stack(maps) / images.shape[1] for maps in zip(*sums, strict=True)]
         stacked = torch.stack(features)  # [C, n, d]
         return [*means, stacked.mean(1)], stacked
 
-    def step(self, parameters: Parameters, recorder: Recorder) -> Tensor:
+    def step(self, weights: Weights, recorder: Recorder) -> Tensor:
         """Take one step of SGD on the images; return the loss."""
-        import torch
-
-        frozen = tuple(p.detach() for p in parameters)
+        frozen = weights.detached()
         draws = self.batches.draws(self.steps)
         with recorder.stopwatch.stage("features"):
             real_means, real_features = self.real_layers(self.batches.real(self.steps, draws), frozen)
             syn = self.batches.augmentation.apply(self.images, draws).flatten(0, 1)
-            layers = self.task.network.layers(syn, frozen)
+            layers = self.network.layers(syn, frozen.all, training=True)
             means = [layer.unflatten(0, self.images.shape[:2]).mean(1) for layer in layers]  # each [C, ...]
         with recorder.stopwatch.stage("loss"):
             loss = alignment(real_means, means, self.weights)
@@ -191,48 +167,48 @@ class Aligner:
         self.steps += 1
         return loss.detach()
 
-    def accuracy(self, parameters: Parameters) -> float:
+    def accuracy(self, weights: Weights) -> float:
         """Return the fraction of a fresh draw of real images, of all classes alike, that the network gets right."""
-        import torch
-        import torch.nn.functional as F
-
         images = self.batches.images("query", self.queries, self.settings.query_batch)  # [C, n, channels, H, W]
         self.queries += 1
-        frozen = tuple(p.detach() for p in parameters)
-        features = self.task.compute.features(self.query_kernel, self.task.network, images.flatten(0, 1), frozen)
-        found = F.linear(features, frozen[-2], frozen[-1]).argmax(1).unflatten(0, images.shape[:2])  # [C, n]
-        labels = torch.arange(len(images), device=found.device)[:, None]
-        return float((found == labels).float().mean())
+        frozen = weights.detached()
+        features = self.task.compute.features(self.query_kernel, self.network, images.flatten(0, 1), frozen)
+        predicted = self.network.scores(features, frozen.all).argmax(1).unflatten(0, images.shape[:2])  # [C, n]
+        labels = torch.arange(len(images), device=predicted.device)[:, None]
+        return float((predicted == labels).float().mean())
 
-    def train(self, parameters: Parameters, optimizer: torch.optim.Optimizer, draw: Draw) -> None:
-        """Train the network on the images until its accuracy has moved, or for `inner_limit` epochs."""
+    def train(self, weights: Weights, optimizer: torch.optim.Optimizer, generators: Generators) -> None:
+        """Train the network on the images until its accuracy has moved, or for `inner_limit` epochs.
+
+        Args:
+            weights: the network's, which are changed in place.
+            optimizer: of these weights.
+            generators: what the order of the images is drawn from.
+
+        """
         watch = Watch(self.settings.window)
         for _ in range(self.settings.inner_limit):
-            self.trainer.epoch(parameters, optimizer, draw)
-            spread = watch.spread(self.accuracy(parameters))
+            self.trainer.epoch(self.images.detach().flatten(0, 1), weights, optimizer, generators)
+            spread = watch.spread(self.accuracy(weights))
             if spread is not None and spread > self.settings.inner_range:
                 break
 
     def iteration(self, number: int, recorder: Recorder) -> None:
         """Match under one network until its accuracy stands still, or for `outer_limit` steps."""
-        import torch
-
-        from bench.evaluate import sgd
-
-        parameters = tuple(p.requires_grad_() for p in self.batches.network(number))
-        optimizer = sgd(parameters, self.trainer.settings)
-        draw = [self.task.streams.generator("inner", number)]
+        weights = self.batches.network(number).trainable()
+        optimizer = training.sgd(weights, self.trainer.settings)
+        generators = [self.task.streams.generator("inner", number)]
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(number)
         watch, losses = Watch(self.settings.window), []
         for turn in range(self.settings.outer_limit):
-            losses.append(self.step(parameters, recorder))
+            losses.append(self.step(weights, recorder))
             with recorder.stopwatch.stage("update"):
-                spread = watch.spread(self.accuracy(parameters))
+                spread = watch.spread(self.accuracy(weights))
                 if spread is not None and spread < self.settings.outer_range:
                     break
                 if turn < self.settings.outer_limit - 1:
-                    self.train(parameters, optimizer, draw)
+                    self.train(weights, optimizer, generators)
         recorder.add(torch.stack(losses).mean())
 
 
@@ -241,9 +217,7 @@ def align_features(task: Task, settings: LayerAlignment) -> SyntheticSet:
 
     The loss of an iteration is the mean over its steps on the images.
     """
-    from bench.matching import Recorder
-
-    aligner, recorder = Aligner(task, settings), Recorder(task, settings.iterations)
+    aligner, recorder = Aligner(task, settings), matching.Recorder(task, settings.iterations)
     for number in range(settings.iterations):
         aligner.iteration(number, recorder)
     notes = {
@@ -252,3 +226,26 @@ def align_features(task: Task, settings: LayerAlignment) -> SyntheticSet:
         "inner epochs": aligner.trainer.kernel.note,
     }
     return recorder.finish(aligner.images, aligner.start.labels, notes)
+
+
+METHOD = OwnProcedure(
+    name="cafe",
+    label="CAFE",
+    citation="Wang et al. 2022",
+    settings=LayerAlignment,
+    procedure=align_features,
+    presets={
+        "quick": {
+            "iterations": 5,
+            "real_batch": 32,
+            "query_batch": 32,
+            "window": 3,
+            "outer_limit": 6,
+            "inner_limit": 6,
+        },
+        "cpu": {"iterations": 40, "real_batch": 64, "query_batch": 16, "outer_limit": 15, "inner_limit": 10},
+    },
+    has_passes=True,
+    order=70,
+    color="#fbafe4",
+)

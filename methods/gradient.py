@@ -1,4 +1,4 @@
-"""DC and DSA: matching the gradients that real and synthetic images give a network (Zhao, Mopuri and Bilen 2021, Algorithm 1).
+"""Matching the gradients that real and synthetic images give a network (Zhao, Mopuri and Bilen 2021, Algorithm 1): `dc`, `dsa`.
 
 Each iteration draws a network θ and takes `outer` steps on the images S, with `inner` epochs of training θ on S between them:
 
@@ -11,48 +11,51 @@ Bilen 2021). D is `gradient_distance`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from bench.options import Count, Positive, Range, check_options
-from bench.protocol import DSA, Fraction, operations_of
+from bench.lazy import matching, torch, training
+from bench.protocol import Augment, NetworkName, Start
+from bench.settings import Count, Fraction, NonNegativeInt, Positive, Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.compute import Compute, Kernel
-    from bench.networks import ConvNet, Parameters
-    from bench.types import SyntheticSet, Task
+    from bench.compute import Compute
+    from bench.kernels import Kernel
+    from bench.networks.network import Network
+    from bench.networks.weights import Weights
+    from bench.task import Task
+    from bench.types import SyntheticSet
 
 _EPSILON = 1e-6  # the field's
 _EPOCHS = 500  # outer · inner, as published from IPC 10 on
 _MOST_OUTER = 50  # that of the largest IPC published
 
+PRESETS = {
+    "quick": {"outer": 1, "inner": 1, "iterations": 40, "real_batch": 32, "lr_images": 1.0},
+    "cpu": {"outer": 1, "inner": 1, "iterations": 300, "real_batch": 64, "lr_images": 1.0},
+}
+"""What the short profiles' budgets ask for; docs/protocol.md says how it was chosen."""
 
-@dataclass(frozen=True, kw_only=True)
-class GradientMatching:
-    """The hyper-parameters of DC, as published.
+
+class GradientMatching(Settings):
+    """The settings of DC, as published.
 
     `iterations` networks; `outer` steps on the images under each and `inner` epochs of training between them, None being the
     published numbers (`loops`); `real_batch` images a class; `lr_images` and `momentum` of SGD on the images, `lr_network` of
-    plain SGD on the network; `start` and `augment` as in the protocol's section `match`.
+    plain SGD on the network; `start`, `augment` and `network` as in the protocol's section `match`.
     """
 
-    iterations: Annotated[int, Range(low=0)] = 1000
+    iterations: NonNegativeInt = 1000
     outer: Count | None = None
     inner: Count | None = None
     real_batch: Count = 256
     lr_images: Positive = 0.1
     momentum: Fraction = 0.5
     lr_network: Positive = 0.01
-    start: Literal["real", "noise"] = "noise"
-    augment: str = "none"
-
-    def __post_init__(self) -> None:
-        """Raise `UsageError` where a hyper-parameter is out of range."""
-        check_options(self)
-        operations_of(self.augment)
+    start: Start = "noise"
+    augment: Augment = "none"
+    network: NetworkName = "convnet"
 
     def loops(self, ipc: int) -> tuple[int, int]:
         """Return the numbers of outer steps and inner epochs: those set, else (1, 1), (10, 50), (50, 10) at IPC 1, 10, 50.
@@ -64,17 +67,6 @@ class GradientMatching:
         return self.outer or outer, self.inner or inner
 
 
-@dataclass(frozen=True, kw_only=True)
-class SiameseGradientMatching(GradientMatching):
-    """The hyper-parameters of DSA, as published: DC's, but for real images as the start, and augmentation.
-
-    The augmentation serves the inner epochs too, where its parameters are drawn for each image, as in evaluation.
-    """
-
-    start: Literal["real", "noise"] = "real"
-    augment: str = DSA
-
-
 def gradient_distance(real: Sequence[Tensor], syn: Sequence[Tensor]) -> Tensor:
     """Return the sum over weights and their rows of 1 - <g, h> / (|g| |h| + 1e-6), a scalar.
 
@@ -82,8 +74,6 @@ def gradient_distance(real: Sequence[Tensor], syn: Sequence[Tensor]) -> Tensor:
     linear layer. (Biases and norms count nothing in the authors' code.) A row of zeros is at distance 1 of any other.
     Zhao, Mopuri and Bilen 2021, "Gradient matching loss".
     """
-    import torch
-
     parts = []
     for g, h in zip(real, syn, strict=True):
         g, h = g.flatten(1), h.flatten(1)  # [rows, columns]
@@ -92,101 +82,127 @@ def gradient_distance(real: Sequence[Tensor], syn: Sequence[Tensor]) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def weights_of(parameters: Parameters) -> list[Tensor]:
-    """Return the parameters whose gradients are matched: the weights of the convolutions and of the linear layer."""
-    return [p for p in parameters if p.dim() > 1]
+def matched_weights(weights: Weights) -> list[Tensor]:
+    """Return the parameters whose gradients are matched: the weights of the convolutions and of the linear layers."""
+    return [parameter for parameter in weights.parameters if parameter.dim() > 1]
 
 
 def real_gradients(
-    compute: Compute, kernel: Kernel, images: Tensor, label: int, parameters: Parameters, *, chunk: int
+    compute: Compute, kernel: Kernel, images: Tensor, label: int, weights: Weights, *, chunk: int
 ) -> list[Tensor]:
-    """Return the gradients of the mean cross-entropy of a class's real `images` `[n, channels, H, W]`, one for each weight.
+    """Return the gradients of the mean cross-entropy of a class's real images.
 
     Classes are taken one by one, in compiled chunks that stay in cache: all at once, by `vmap`, the same arithmetic took three
     times as long on the CPU. (On a GPU, unmeasured, the 256 images of one class should be work enough.)
-    """
-    import torch
 
-    weights = weights_of(parameters)
-    total = [torch.zeros_like(weight) for weight in weights]
+    Args:
+        compute: the device and precision.
+        kernel: of the training loss.
+        images: `[n, channels, H, W]`.
+        label: their class.
+        weights: the network's.
+        chunk: how many images to take at once.
+
+    Returns:
+        A gradient for each of the `matched_weights`.
+
+    """
+    parameters = matched_weights(weights)
+    total = [torch.zeros_like(parameter) for parameter in parameters]
     labels = torch.full((len(images),), label, device=images.device)
     for part in compute.weighted(images, labels, chunk):
-        torch._foreach_add_(total, torch.autograd.grad(kernel(*part, *parameters), weights))
+        torch._foreach_add_(total, torch.autograd.grad(kernel(*part, *weights.all), parameters))
     return total
 
 
-def class_loss(network: ConvNet, real: Sequence[Tensor], images: Tensor, label: int, parameters: Parameters) -> Tensor:
-    """Return the distance of the gradients that a class's synthetic `images` `[m, channels, H, W]` give from the `real` ones.
+def class_loss(network: Network, real: Sequence[Tensor], images: Tensor, label: int, weights: Weights) -> Tensor:
+    """Return the distance of the gradients that a class's synthetic images give from the real ones.
 
-    A scalar, differentiable in `images` through the gradients.
+    Args:
+        network: the architecture.
+        real: the real images' gradients, one for each of the `matched_weights`.
+        images: the synthetic images, `[m, channels, H, W]`.
+        label: their class.
+        weights: the network's.
+
+    Returns:
+        A scalar, differentiable in `images` through the gradients.
+
     """
-    import torch
-    import torch.nn.functional as F
-
     labels = torch.full((len(images),), label, device=images.device)
-    entropy = F.cross_entropy(network.logits(images, parameters), labels)
-    return gradient_distance(real, torch.autograd.grad(entropy, weights_of(parameters), create_graph=True))
+    entropy = torch.nn.functional.cross_entropy(network.logits(images, weights.all, training=True), labels)
+    return gradient_distance(real, torch.autograd.grad(entropy, matched_weights(weights), create_graph=True))
+
+
+class GradientLoop:
+    """The loop of DC and DSA for one cell."""
+
+    def __init__(self, task: Task, settings: GradientMatching) -> None:
+        """Place the images at their start."""
+        self.task, self.settings = task, settings
+        self.network = task.network(settings.network)
+        self.outer, self.inner = settings.loops(task.ipc)
+        self.start = matching.starting_images(task, settings.start)
+        classes = len(task.bundle.classes)
+        self.images = matching.by_class(self.start, classes)  # [C, m, channels, H, W]
+        self.optimizer = torch.optim.SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
+        self.batches = matching.Batches(task, self.network, real_batch=settings.real_batch, augment=settings.augment)
+        self.chunk = task.compute.chunk(self.network, self.batches.size)
+        work = 3.0 * settings.iterations * self.outer * self.network.flops * classes * self.batches.size
+        self.kernel = task.compute.kernel("loss", self.network, work)
+        inner_training = training.inner_training(
+            iterations=settings.iterations,
+            epochs=max(1, (self.outer - 1) * self.inner),
+            lr=settings.lr_network,
+            augment=settings.augment,
+        )
+        self.trainer = training.Trainer(task, self.network, self.start.labels, inner_training)
+        self.recorder = matching.Recorder(task, settings.iterations)
+
+    def iteration(self, number: int) -> None:
+        """Take all outer steps under one network; the iteration's loss is the mean over them of the sum over the classes."""
+        weights = self.batches.network(number).trainable()
+        optimizer = training.sgd(weights, self.trainer.settings)
+        generators = [self.task.streams.generator("inner", number)]
+        losses = []
+        for turn in range(self.outer):
+            # Steps on the images are counted through, so that with one outer step the draws are those of feature matching.
+            losses += self.step(number * self.outer + turn, weights)
+            with self.recorder.stopwatch.stage("update"):
+                for _ in range(self.inner if turn < self.outer - 1 else 0):
+                    images = self.network.resize(self.images.detach().flatten(0, 1))
+                    self.trainer.epoch(images, weights, optimizer, generators)
+        self.recorder.add(torch.stack(losses).sum() / self.outer)
+
+    def step(self, step: int, weights: Weights) -> list[Tensor]:
+        """Take one step on the images; return the loss of each class."""
+        stopwatch, network = self.recorder.stopwatch, self.network
+        draws = self.batches.draws(step)
+        with stopwatch.stage("features"):
+            real = self.batches.real(step, draws)
+            targets = [
+                real_gradients(self.task.compute, self.kernel, network.resize(part), label, weights, chunk=self.chunk)
+                for label, part in enumerate(real)
+            ]
+        losses, slopes = [], []
+        with stopwatch.stage("loss"):
+            syn = self.batches.augmentation.apply(self.images, draws)
+            for label, part in enumerate(syn.detach()):  # class by class, so that one class's graph is held at a time
+                leaf = part.requires_grad_()
+                loss = class_loss(network, targets[label], network.resize(leaf), label, weights)
+                slopes.append(torch.autograd.grad(loss, leaf)[0])
+                losses.append(loss.detach())
+        with stopwatch.stage("update"):
+            self.images.grad = torch.autograd.grad(syn, self.images, torch.stack(slopes))[0]
+            self.optimizer.step()
+        return losses
 
 
 def match_gradients(task: Task, settings: GradientMatching) -> SyntheticSet:
-    """Distill by matching gradients; raise `DistillationError` where the loss is no finite number.
-
-    The loss of an iteration is the mean over its outer steps of the sum over the classes.
-    """
-    import torch
-
-    from bench.evaluate import Trainer, sgd
-    from bench.matching import Batches, Recorder, starting_images
-    from bench.protocol import Training
-    from bench.types import SyntheticSet
-
-    outer, inner = settings.loops(task.spec.ipc or 1)
-    start = starting_images(task, settings.start)
-    images = start.images.unflatten(0, (len(task.bundle.classes), -1)).clone().requires_grad_()  # [C, m, channels, H, W]
-    optimizer = torch.optim.SGD([images], lr=settings.lr_images, momentum=settings.momentum)
-    training = Training(
-        nets=max(1, settings.iterations),
-        epochs=max(1, (outer - 1) * inner),
-        lr=settings.lr_network,
-        momentum=0.0,
-        weight_decay=0.0,
-        augment=settings.augment,
-    )
-    trainer = Trainer(task, SyntheticSet(images.detach().flatten(0, 1), start.labels), training)  # a view of the images
-    batches = Batches(task, real_batch=settings.real_batch, augment=settings.augment)
-    chunk = task.compute.chunk(task.network, batches.size)
-    work = 3.0 * settings.iterations * outer * task.network.flops * len(images) * batches.size
-    kernel = task.compute.loss_kernel(task.network, work)
-    targets_of = partial(real_gradients, task.compute, kernel, chunk=chunk)
-    recorder = Recorder(task, settings.iterations)
-    stopwatch = recorder.stopwatch
-
-    for iteration in range(settings.iterations):
-        parameters = tuple(p.requires_grad_() for p in batches.network(iteration))
-        network_optimizer = sgd(parameters, training)
-        inner_draws = [task.streams.generator("inner", iteration)]
-        losses = []
-        for turn in range(outer):
-            # It counts the steps on the images, so that with one outer step the draws are the engine's.
-            step = iteration * outer + turn
-            draws = batches.draws(step)
-            with stopwatch.stage("features"):
-                real = batches.real(step, draws)
-                targets = [targets_of(part, c, parameters) for c, part in enumerate(real)]
-            with stopwatch.stage("loss"):
-                syn = batches.augmentation.apply(images, draws)
-                slopes = []
-                for c, part in enumerate(syn.detach()):  # class by class, so that one class's graph is held at a time
-                    leaf = part.requires_grad_()
-                    loss = class_loss(task.network, targets[c], leaf, c, parameters)
-                    slopes.append(torch.autograd.grad(loss, leaf)[0])
-                    losses.append(loss.detach())
-            with stopwatch.stage("update"):
-                images.grad = torch.autograd.grad(syn, images, torch.stack(slopes))[0]
-                optimizer.step()
-                for _ in range(inner if turn < outer - 1 else 0):
-                    trainer.epoch(parameters, network_optimizer, inner_draws)
-        recorder.add(torch.stack(losses).sum() / outer)
-
-    kernels = {"real gradients": kernel.note, "synthetic gradients": "eager: differentiated twice"}
-    return recorder.finish(images, start.labels, kernels | ({"inner epochs": trainer.kernel.note} if outer > 1 else {}))
+    """Distill by matching gradients; raise `DistillationError` where the loss is no finite number."""
+    loop = GradientLoop(task, settings)
+    for number in range(settings.iterations):
+        loop.iteration(number)
+    notes = {"real gradients": loop.kernel.note, "synthetic gradients": "eager: differentiated twice"}
+    inner = {"inner epochs": loop.trainer.kernel.note} if loop.outer > 1 else {}
+    return loop.recorder.finish(loop.images, loop.start.labels, notes | inner)

@@ -2,17 +2,65 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_type_hints
+
+from pydantic import create_model
+from pydantic.fields import FieldInfo
 
 from bench.errors import UsageError, unknown
-from bench.types import Objective
+from bench.lazy import torch
+from bench.method import FeatureLoss, FeatureMatching
+from bench.settings import is_setting
+from bench.types import ContextObjective, LossContext, Objective
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+class UserLoss(FeatureLoss):
+    """The settings of a user's loss. `_function` is the user's callable; its options are fields of a subclass made for it."""
+
+    _function: ClassVar[Callable[..., Any]]
+
+    def for_cell(self) -> Objective | ContextObjective:
+        """Return the user's loss with its options set: a new instance of a class, or the function."""
+        options: dict[str, Any] = {name: value for name, value in self if name not in FeatureLoss.model_fields}
+        function: Any = type(self)._function
+        if inspect.isclass(function):
+            return cast("Objective | ContextObjective", function(**options))
+        return _with_options(function, options)
+
+    def __call__(self, real: Tensor, syn: Tensor, *, generator: Generator) -> Tensor:
+        """Return the loss of each class, `[C]`, as a new instance gives it; see `Objective`."""
+        loss: Any = self.for_cell()
+        value: Tensor = loss(real, syn, generator=generator, **_trial_context(loss, len(real)))
+        return value
+
+
+def user_method(text: str) -> FeatureMatching:
+    """Return the method of a user's loss.
+
+    It is tried on small features at once, so that a wrong one fails before work starts.
+
+    Args:
+        text: `path/to/file.py:name`, the name of a function or class in it.
+
+    Raises:
+        UsageError: where there is none, or it returns no differentiable loss for each class.
+
+    """
+    function, code = load_callable(text)
+    name = text.rpartition(":")[2]
+    loss = loss_class(function, text)
+    try_loss(loss, text)
+    return FeatureMatching(name=name, label=name, citation=text, settings=loss, code=code)
 
 
 def load_callable(text: str) -> tuple[Callable[..., Any], str]:
@@ -32,47 +80,92 @@ def load_callable(text: str) -> tuple[Callable[..., Any], str]:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UsageError(f"--methods {text!r}: the file raises {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        own = [
-            key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", None) == module_name
+    function = getattr(module, name, None)
+    if not callable(function):
+        names = [
+            key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module_name
         ]
-        raise unknown(f"function of {place}", name, own)
-    return found, code
+        raise unknown(f"function of {place}", name, names)
+    return function, code
 
 
-def objective_factory(found: Callable[..., Any]) -> Callable[..., Objective]:
-    """Return the factory of an objective.
+def _module_of(value: object) -> str:
+    return str(getattr(value, "__module__", ""))
 
-    A class is one; of a function, keyword parameters with defaults are its options; any other callable has none.
+
+def loss_class(function: Callable[..., Any], text: str) -> type[FeatureLoss]:
+    """Return the settings of a user's loss: `lr_images`, and its typed keyword parameters with defaults.
+
+    Raise `UsageError` where one is called `lr_images`, or a default is not valid.
     """
-    if inspect.isclass(found):
-        return cast("Callable[..., Objective]", found)
-    if not inspect.isfunction(found):
-        return lambda: cast("Objective", found)
+    if inspect.isclass(function) and issubclass(function, FeatureLoss):
+        return function
+    options: dict[str, Any] = dict(_options(function)) if inspect.isroutine(function) or inspect.isclass(function) else {}
+    if "lr_images" in options:
+        raise UsageError(f"--methods {text!r}: the parameter 'lr_images' is the suite's own; valid: any other name")
+    name = getattr(function, "__name__", type(function).__name__)
+    made = create_model(str(name), __base__=UserLoss, **options)
+    made._function = staticmethod(function) if inspect.isfunction(function) else function
+    made.model_validate({}, context={"where": f"--methods {text!r}: the default of {name}"})
+    return made
 
-    @functools.wraps(found)
-    def factory(**hyper: Any) -> Objective:
-        return functools.partial(found, **hyper)
 
-    return factory
+def _options(function: Callable[..., Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yield the name, annotation and default of each parameter whose type a setting can have."""
+    for name, parameter in inspect.signature(function).parameters.items():
+        annotation = _resolved(parameter.annotation, inspect.unwrap(function))
+        if parameter.default is not inspect.Parameter.empty and is_setting(annotation):
+            default = parameter.default
+            yield name, (annotation, default.default if isinstance(default, FieldInfo) else default)
 
 
-def check_objective(factory: Callable[..., Objective], text: str) -> None:
-    """Try the objective, with its defaults, on small features.
+def _resolved(annotation: Any, owner: Callable[..., Any]) -> Any:
+    """Return what an annotation means; one that only a type checker can resolve stays text, and is no setting's."""
+    holder = types.SimpleNamespace(__annotations__={"option": annotation})
+    try:
+        return get_type_hints(holder, vars(sys.modules[owner.__module__]), include_extras=True)["option"]
+    except (NameError, AttributeError, SyntaxError, TypeError, KeyError):
+        return annotation
 
-    Raise `UsageError` where it raises, or returns no differentiable loss a class.
+
+def _with_options(function: Callable[..., Any], options: dict[str, Any]) -> Objective | ContextObjective:
+    """Return the function with its options set; whether it asks for the context stays visible."""
+    if "context" in inspect.signature(function).parameters:
+
+        def with_context(real: Tensor, syn: Tensor, *, generator: Generator, context: LossContext) -> Tensor:
+            value: Tensor = function(real, syn, generator=generator, context=context, **options)
+            return value
+
+        return with_context
+
+    def without_context(real: Tensor, syn: Tensor, *, generator: Generator) -> Tensor:
+        value: Tensor = function(real, syn, generator=generator, **options)
+        return value
+
+    return without_context
+
+
+def _trial_context(loss: Callable[..., Any], classes: int) -> dict[str, LossContext]:
+    """Return the keyword argument `context` for a loss that asks for it, as at the first step of a cell."""
+    if "context" not in inspect.signature(loss).parameters:
+        return {}
+    names = tuple(f"class {label}" for label in range(classes))
+    return {"context": LossContext(0, 1, torch.arange(classes), names)}
+
+
+def try_loss(loss: type[FeatureLoss], text: str) -> None:
+    """Try a loss, with its default options, on small features.
+
+    Raise `UsageError` where it raises, or returns no differentiable loss for each class.
     """
-    import torch
-
     generator = torch.Generator().manual_seed(0)
     real = torch.rand(2, 5, 8, generator=generator)
     syn = torch.rand(2, 3, 8, generator=generator, requires_grad=True)
     try:
-        loss = factory()(real, syn, generator=generator)
+        value = loss()(real, syn, generator=generator)
     except Exception as error:
         raise UsageError(f"--methods {text!r}: the loss raises {type(error).__name__}: {error}") from error
-    shape = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
-    if shape != (2,) or not loss.requires_grad:
+    shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+    if shape != (2,) or not value.requires_grad:
         what = shape if shape != (2,) else "a loss that does not depend on syn differentiably"
         raise UsageError(f"--methods {text!r}: the loss returns {what}; valid: one differentiable loss a class, [C]")

@@ -1,4 +1,4 @@
-"""The cells of Table 2: what was measured, what is published, and the verdict on the one by the other."""
+"""The cells of Table 2: what was measured, what is published, and the verdict on the measured by the published."""
 
 from __future__ import annotations
 
@@ -8,17 +8,8 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from bench.records import RunRecord
-from reports.frames import (
-    DATASET_ORDER,
-    METHOD_ORDER,
-    Labels,
-    Statistics,
-    expanded,
-    network_rows,
-    rank,
-    statistics,
-    variant_names,
-)
+from reports.frames import Statistics, expanded, network_rows, statistics
+from reports.names import Names, column_names, dataset_rank
 from reports.published import BEST_CORESET, PAPER_METHODS, Published, published
 from reports.verdicts import Verdict, compare, departures, verdict
 
@@ -45,34 +36,35 @@ class Cell:
 
     @property
     def counted(self) -> tuple[str, int | None, str]:
-        """What counts as one: the whole training set is one cell, however many rows it stands in."""
+        """What counts as a single cell: the whole training set does, however many rows it stands in."""
         return self.dataset, None if self.base == "whole" else self.ipc, self.method
 
 
 def table2_cells(records: Sequence[RunRecord]) -> list[Cell]:
     """Return the cells in reading order: the measured, and of their datasets the published that were not run."""
+    names = Names.of(records)
     cells = _measured(records)
     cells += _whole_in_other_rows(cells)
-    cells += _best_coresets(cells, Labels.of(records))
+    cells += _best_coresets(cells, names)
     datasets, done = {cell.dataset for cell in cells}, {(cell.dataset, cell.ipc, cell.base) for cell in cells}
-    for (dataset, ipc, method), known in published().items():
+    for (dataset, ipc, method), reference in published().items():
         if dataset in datasets and method in PAPER_METHODS and (dataset, ipc, method) not in done:
-            cells.append(Cell(dataset, ipc, method, None, known, Verdict("not run")))
-    return sorted(cells, key=lambda cell: (rank(cell.dataset, DATASET_ORDER), cell.ipc, rank(cell.method, METHOD_ORDER)))
+            cells.append(Cell(dataset, ipc, method, None, reference, Verdict("not run")))
+    return sorted(cells, key=lambda cell: (dataset_rank(cell.dataset), cell.ipc, names.column_rank(cell.method)))
 
 
 def _measured(records: Sequence[RunRecord]) -> list[Cell]:
-    names = variant_names(records)
+    columns = column_names(records)
     members: dict[tuple[str, int, str], list[RunRecord]] = defaultdict(list)
     for record, ipc in expanded(records):
-        members[record.spec["dataset"], ipc, names[record.hash]].append(record)
+        members[record.spec.dataset, ipc, columns[record.hash]].append(record)
     cells = []
     for key, frame in network_rows(records).groupby(["dataset", "ipc", "method"], sort=False):
-        dataset, ipc, method = cast("tuple[str, int, str]", key)
-        own, measured = members[dataset, ipc, method], statistics(frame)
-        known = published().get((dataset, int(ipc), method.split(" ")[0]))
-        found = None if known is None else verdict(measured, known, own[0].spec)
-        cells.append(Cell(dataset, int(ipc), method, measured, known, found, tuple(own)))
+        dataset, ipc, column = cast("tuple[str, int, str]", key)
+        own, measured = members[dataset, ipc, column], statistics(frame)
+        reference = published().get((dataset, int(ipc), column.split(" ")[0]))
+        judged = None if reference is None else verdict(measured, reference, own[0])
+        cells.append(Cell(dataset, int(ipc), column, measured, reference, judged, tuple(own)))
     return cells
 
 
@@ -88,25 +80,37 @@ def _whole_in_other_rows(cells: Sequence[Cell]) -> list[Cell]:
     ]
 
 
-def _best_coresets(cells: Sequence[Cell], labels: Labels) -> list[Cell]:
+def _best_coresets(cells: Sequence[Cell], names: Names) -> list[Cell]:
     """Return Table 1's best coreset selection, for datasets with a selection other than random, against the best measured."""
-    found = []
-    for dataset in {cell.dataset for cell in cells if cell.base in CORESETS[1:]}:
-        for (other, ipc, method), known in published().items():
-            if other != dataset or method != BEST_CORESET:
-                continue
-            rows = [cell for cell in cells if (cell.dataset, cell.ipc) == (dataset, ipc) and cell.base in CORESETS]
-            fair = [(cell, cell.measured) for cell in rows if cell.measured and not departures(cell.records[0].spec)]
-            if any(cell.base != "random" for cell, _ in fair):
-                best, measured = max(fair, key=lambda pair: pair[1].mean)
-                others = ", ".join(labels.column(cell.method) for cell, _ in fair)
-                note = f"the best here of {others}: {labels.column(best.method)}"
-                note += f"; published value: {known.note}" if known.note else ""
-                judged = compare(measured, known, note=note)
-                found.append(Cell(dataset, ipc, BEST_CORESET, measured, known, judged, best.records))
-            else:
-                found.append(Cell(dataset, ipc, BEST_CORESET, None, known, Verdict("not run")))
-    return found
+    datasets = {cell.dataset for cell in cells if cell.base in CORESETS[1:]}
+    return [
+        _best_coreset([cell for cell in cells if (cell.dataset, cell.ipc) == (dataset, ipc)], dataset, ipc, names)
+        for dataset, ipc, method in published()
+        if method == BEST_CORESET and dataset in datasets
+    ]
+
+
+def _best_coreset(row: Sequence[Cell], dataset: str, ipc: int, names: Names) -> Cell:
+    """Return the cell of the best coreset selection.
+
+    Args:
+        row: the measured cells of this dataset and IPC.
+        dataset: the row's.
+        ipc: the row's.
+        names: what the note calls the methods.
+
+    """
+    reference = published()[dataset, ipc, BEST_CORESET]
+    coresets = [cell for cell in row if cell.base in CORESETS]
+    fair = [(cell, cell.measured) for cell in coresets if cell.measured and not departures(cell.records[0])]
+    if all(cell.base == "random" for cell, _ in fair):
+        return Cell(dataset, ipc, BEST_CORESET, None, reference, Verdict("not run"))
+    best, measured = max(fair, key=lambda pair: pair[1].mean)
+    others = ", ".join(names.column(cell.method) for cell, _ in fair)
+    note = f"the best here of {others}: {names.column(best.method)}"
+    note += f"; published value: {reference.note}" if reference.note else ""
+    judged = compare(measured, reference, note=note)
+    return Cell(dataset, ipc, BEST_CORESET, measured, reference, judged, best.records)
 
 
 def summary(cells: Sequence[Cell]) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.records import RunRecord, read_records
+from reports.captions import profile_words
 from reports.cells import Cell, summary, table2_cells
-from reports.frames import flat_settings, profile_words
+from reports.names import flat_settings
+from reports.reading import finished_records
 
-REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference"
+REFERENCE = Path(__file__).resolve().parent / "reference"
 """The committed records, a folder each."""
 
 _COMPARABLE = ("reproduced", "above", "below")
@@ -20,7 +21,7 @@ _COMPARABLE = ("reproduced", "above", "below")
 
 @dataclass(frozen=True)
 class Check:
-    """What was found: the summary of the folder's verdicts, how many cells were compared, a line for each that fell."""
+    """The outcome: the summary of the folder's verdicts, how many cells were compared, a line for each that fell."""
 
     summary: str
     compared: int
@@ -40,10 +41,10 @@ def check_report(out: Path, against: Path | None = None) -> Check:
     else those that take the profile as it stands (it may have changed since). Raise `UsageError` where that leaves none.
     """
     folders = [against] if against else sorted(path.parent for path in REFERENCE.glob("*/records"))
-    ours = table2_cells(_records(out))
+    ours = table2_cells(finished_records(out))
     fell, compared = [], set()
     for folder in folders:
-        for committed in _judged(table2_cells(_records(folder))):
+        for committed in _judged(table2_cells(finished_records(folder))):
             for cell in _counterparts(committed, ours):
                 compared.add(cell.counted)
                 if _kind(committed) == "reproduced" and _kind(cell) == "below":
@@ -55,13 +56,6 @@ def check_report(out: Path, against: Path | None = None) -> Check:
             "valid: an --out with cells that the committed records have, or another --against"
         )
     return Check(summary(ours), len(compared), tuple(dict.fromkeys(fell)))
-
-
-def _records(folder: Path) -> list[RunRecord]:
-    records = [record for record in read_records(folder / "records") if record.status == "ok"]
-    if not records:
-        raise UsageError(f"there is no finished record in {folder / 'records'}; valid: a folder that holds records/")
-    return records
 
 
 def _kind(cell: Cell) -> str:
@@ -79,13 +73,13 @@ def _judged(cells: Sequence[Cell]) -> Iterator[Cell]:
 
 def _place(cell: Cell) -> tuple[str, int | None, str, str]:
     dataset, ipc, _ = cell.counted
-    return dataset, ipc, cell.base, cell.records[0].spec["protocol"]["profile"]
+    return dataset, ipc, cell.base, cell.records[0].spec.protocol.profile
 
 
 def _settings(cell: Cell) -> dict[str, Any]:
     """Return what the cell's numbers depend on but the code, a change of which is what the check is for."""
-    plain = flat_settings(cell.records[0].spec)
-    return {name: value for name, value in plain.items() if name not in ("code", "numerics")}
+    settings = flat_settings(cell.records[0].spec)
+    return {name: value for name, value in settings.items() if name not in ("code", "numerics")}
 
 
 def _counterparts(committed: Cell, cells: Sequence[Cell]) -> list[Cell]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment
 
 _PAGE = """<!doctype html>
@@ -64,8 +63,3 @@ def render_page(folder: Path, *, cells: int, markdown: Sequence[str], plots: Seq
     template = Environment(autoescape=True).from_string(_PAGE)
     text = template.render(cells=cells, files=files, tables=tables, plots=plots, images=images)
     (folder / "index.html").write_text(text, encoding="utf-8")
-
-
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame with four decimals and plain line ends."""
-    frame.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")

@@ -9,16 +9,28 @@ from typing import Any
 
 import pandas as pd
 
-from bench.protocol import DSA
+from bench.protocol import ALL_OPERATIONS
+from bench.records import MethodFacts
 
 RUNS = 5
 """Runs behind a published ±. The paper does not say; the field's habit, taken here, is the deviation over five of them."""
 
-PAPER_METHODS = {"random": "Random", "dc": "DC", "dsa": "DSA", "cafe": "CAFE", "dm": "DM", "kr": "KR", "whole": "Whole"}
-"""The columns of the published Table 2 ("Ours" there is `kr` here), and what is printed where no record says so."""
+PAPER_METHODS = {
+    "random": MethodFacts(label="Random", order=10),
+    "dc": MethodFacts(label="DC", order=50),
+    "dsa": MethodFacts(label="DSA", order=60),
+    "cafe": MethodFacts(label="CAFE", order=70),
+    "dm": MethodFacts(label="DM", order=80),
+    "kr": MethodFacts(label="KR", order=90),
+    "whole": MethodFacts(label="Whole", order=1000),
+}
+"""The columns of the published Table 2 ("Ours" there is `kr` here): label and place where no record says them."""
 
 BEST_CORESET = "best_coreset_selection"
 """The column of Table 1 that our coreset selections stand against; its other one names no method, network or source."""
+
+COLUMNS = PAPER_METHODS | {BEST_CORESET: MethodFacts(label="Best coreset (Table 1)")}
+"""All published columns that Table 2 shows."""
 
 MATCHING = ("dm", "kr")
 """The published methods that run the common matching loop, so that its settings are the published ones or are not."""
@@ -26,8 +38,8 @@ MATCHING = ("dm", "kr")
 _GRADIENTS: dict[str, Any] = {"momentum": 0.5, "lr_network": 0.01}
 
 HYPER: dict[str, dict[str, Any]] = {
-    "dc": {**_GRADIENTS, "start": "noise", "augment": "none"},
-    "dsa": {**_GRADIENTS, "start": "real", "augment": DSA},
+    "dc": {**_GRADIENTS, "start": "noise", "augment": "none", "network": "convnet"},
+    "dsa": {**_GRADIENTS, "start": "real", "augment": ALL_OPERATIONS, "network": "convnet"},
     "cafe": {
         **_GRADIENTS,
         **{"early_weight": 0.1, "late_weight": 1.0, "discrimination_weight": 0.01, "outer_range": 0.04, "inner_range": 0.03},
@@ -44,7 +56,7 @@ NOT_AUGMENTED = {"random": "probably without augmentation", "dc": "without augme
 
 @dataclass(frozen=True)
 class Published:
-    """A published accuracy, percent, its ±, the table it stands in, and what is known against it."""
+    """A published accuracy, percent, its ±, the table it stands in, and what speaks against it."""
 
     value: float
     plus_minus: float

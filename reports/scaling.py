@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from bench.records import MethodFacts
+from reports.measurements import Measurement
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 matplotlib.use("Agg")  # no window, wherever the report is made
 
-import matplotlib.pyplot as plt
-import numpy as np
-import seaborn as sns
-from matplotlib.ticker import FixedLocator, NullLocator
-
-from reports.benchmarks import Measurement
-
 Quantity = Literal["time", "memory"]
+QUANTITIES: tuple[Quantity, ...] = ("time", "memory")
 
 AXES = {
     "n": "n, real points a class",
@@ -28,7 +32,8 @@ AXES = {
     "C": "C, classes",
     "n = m": "n = m, points a class on both sides",
 }
-LABELS = {"dm": "DM", "kr": "KR", "sinkhorn": "Sinkhorn", "emd": "EMD"}
+_COMPARED = ("sinkhorn", "emd", "kr")
+"""The losses whose times are compared pair by pair."""
 _NOISE_MIB = 1.0
 """A rise of resident memory below this is pages, not tensors: it is neither drawn nor fitted."""
 _TIE = 0.1
@@ -45,6 +50,7 @@ class Curve:
     axis: str
     sizes: tuple[int, ...]
     values: tuple[float, ...]
+    facts: MethodFacts
 
     @property
     def line(self) -> tuple[float, float]:
@@ -54,21 +60,29 @@ class Curve:
 
 
 def curves(points: Sequence[Measurement], quantity: Quantity, axis: str) -> list[Curve]:
-    """Return the curve of each loss along `axis`, all other sizes being the base's."""
+    """Return the curve of each loss along an axis, in the order of methods.
+
+    Args:
+        points: all measurements of the scaling of losses.
+        quantity: which of their values.
+        axis: the size that is changed; all others are the base's.
+
+    """
     names = axis.split(" = ")
-    found: dict[str, dict[int, float]] = {}
-    for one in points:
-        value = one.seconds if quantity == "time" else one.peak_mib
-        if value is None or (quantity == "memory" and value < _NOISE_MIB) or set(names) - set(one.sizes):
+    values: dict[str, dict[int, float]] = defaultdict(dict)
+    facts: dict[str, MethodFacts] = {}
+    for point in points:
+        value = point.seconds if quantity == "time" else point.peak_mib
+        if value is None or (quantity == "memory" and value < _NOISE_MIB) or set(names) - set(point.sizes):
             continue
-        others = all(one.sizes[name] == size for name, size in one.base.items() if name not in names)
-        if others and len({one.sizes[name] for name in names}) == 1:
-            found.setdefault(one.loss, {})[one.sizes[names[0]]] = value
-    order = [*LABELS, *sorted(set(found) - set(LABELS))]
+        others = all(point.sizes[name] == size for name, size in point.base.items() if name not in names)
+        if others and len({point.sizes[name] for name in names}) == 1:
+            values[point.loss][point.sizes[names[0]]] = value
+            facts[point.loss] = point.facts
     return [
-        Curve(loss, axis, tuple(sorted(found[loss])), tuple(found[loss][size] for size in sorted(found[loss])))
-        for loss in order
-        if len(found.get(loss, {})) > 1
+        Curve(loss, axis, tuple(sorted(values[loss])), tuple(values[loss][size] for size in sorted(values[loss])), facts[loss])
+        for loss in sorted(values, key=lambda loss: (facts[loss].order, loss))
+        if len(values[loss]) > 1
     ]
 
 
@@ -77,29 +91,33 @@ def crossover(a: Curve, b: Curve) -> str:
     sizes = sorted(set(a.sizes) & set(b.sizes))
     if len(sizes) < 2:
         return ""
-    gap = [
-        float(np.log(a.values[a.sizes.index(size)] / b.values[b.sizes.index(size)])) for size in sizes
-    ]  # over 0: b is faster
-    names = LABELS.get(a.loss, a.loss), LABELS.get(b.loss, b.loss)
-    told = [(size, one) for size, one in zip(sizes, gap, strict=True) if abs(one) > _TIE]
-    if not told:
-        return f"{names[0]} and {names[1]} are equally fast from {sizes[0]} to {sizes[-1]}"
-    places = []
-    for (left, before), (right, after) in itertools.pairwise(told):
-        if before * after < 0:
-            share = before / (before - after)
-            places.append(f"{np.exp(np.log(left) + share * np.log(right / left)):.0f}")
+    labels = a.facts.label, b.facts.label
+    # The logarithm of the ratio of times at each size: where it is above 0, b is faster.
+    gaps = [float(np.log(a.values[a.sizes.index(size)] / b.values[b.sizes.index(size)])) for size in sizes]
+    clear = [(size, gap) for size, gap in zip(sizes, gaps, strict=True) if abs(gap) > _TIE]
+    if not clear:
+        return f"{labels[0]} and {labels[1]} are equally fast from {sizes[0]} to {sizes[-1]}"
+    places = [
+        f"{np.exp(np.log(left) + before / (before - after) * np.log(right / left)):.0f}"
+        for (left, before), (right, after) in itertools.pairwise(clear)
+        if before * after < 0
+    ]
     if places:
-        first, last = names[int(told[0][1] > 0)], names[int(told[-1][1] > 0)]
-        return f"{first} is faster at {told[0][0]}, {last} at {told[-1][0]}; they cross at about {', '.join(places)}"
-    sign = 1 if told[0][1] > 0 else -1
-    factors = sorted(float(np.exp(sign * one)) for one in gap)
-    slower, faster = names[::sign]
+        first, last = labels[int(clear[0][1] > 0)], labels[int(clear[-1][1] > 0)]
+        return f"{first} is faster at {clear[0][0]}, {last} at {clear[-1][0]}; they cross at about {', '.join(places)}"
+    sign = 1 if clear[0][1] > 0 else -1
+    factors = sorted(float(np.exp(sign * gap)) for gap in gaps)
+    slower, faster = labels[::sign]
     text = f"{faster} is faster than {slower} from {sizes[0]} to {sizes[-1]}, {factors[0]:.1f} to {factors[-1]:.1f} times"
-    beyond = _extrapolated(a, b)
-    if beyond is not None and not sizes[0] <= beyond <= sizes[-1] and sizes[0] / _FAR <= beyond <= sizes[-1] * _FAR:
-        text += f"; the fitted lines would cross at about {beyond:,.0f} (extrapolated)" if beyond >= 1 else ""
-    return text
+    return text + _crossing_beyond(a, b, sizes)
+
+
+def _crossing_beyond(a: Curve, b: Curve, sizes: Sequence[int]) -> str:
+    """Return where the fitted lines would cross outside of the measured sizes, or an empty text where that is too far away."""
+    size = _extrapolated(a, b)
+    if size is None or size < 1 or sizes[0] <= size <= sizes[-1] or not sizes[0] / _FAR <= size <= sizes[-1] * _FAR:
+        return ""
+    return f"; the fitted lines would cross at about {size:,.0f} (extrapolated)"
 
 
 def _extrapolated(a: Curve, b: Curve) -> float | None:
@@ -112,64 +130,84 @@ def _extrapolated(a: Curve, b: Curve) -> float | None:
 
 
 def scaling_markdown(points: Sequence[Measurement], quantity: Quantity, picture: str) -> str:
-    """Return the section of one quantity: the picture, the fitted exponents, and for time the crossovers."""
+    """Return the section of one quantity: the picture, the fitted exponents, and for time the crossovers.
+
+    Args:
+        points: all measurements of the scaling of losses.
+        quantity: which of their values.
+        picture: the name of the picture's file.
+
+    """
     base = ", ".join(f"{name} = {size}" for name, size in points[0].base.items())
-    what = "Time" if quantity == "time" else "Memory"
-    about = "Seconds of loss and gradient" if quantity == "time" else "Rise of resident memory during loss and gradient, in MiB"
-    swept = {axis: {curve.loss: curve for curve in curves(points, quantity, axis)} for axis in AXES}
-    losses = [
-        loss
-        for loss in [*LABELS, *sorted({one.loss for one in points} - set(LABELS))]
-        if any(loss in c for c in swept.values())
-    ]
+    title = "Time" if quantity == "time" else "Memory"
+    values = (
+        "Seconds of loss and gradient" if quantity == "time" else "Rise of resident memory during loss and gradient, in MiB"
+    )
+    by_axis = {axis: {curve.loss: curve for curve in curves(points, quantity, axis)} for axis in AXES}
+    facts = {loss: curve.facts for swept in by_axis.values() for loss, curve in swept.items()}
+    losses = sorted(facts, key=lambda loss: (facts[loss].order, loss))
     lines = [
-        f"## {what} of each loss as sizes grow",
+        f"## {title} of each loss as sizes grow",
         "",
-        f"{about}; one size is changed at a time from {base}. Exponents are of power laws fitted to all points of a sweep; "
+        f"{values}; one size is changed at a time from {base}. Exponents are of power laws fitted to all points of a sweep; "
         "a fixed cost makes them smaller than they are for large sizes.",
         "",
-        f"![{what} by size]({picture})",
+        f"![{title} by size]({picture})",
         "",
-        "| exponent of | " + " | ".join(LABELS.get(loss, loss) for loss in losses) + " |",
+        "| exponent of | " + " | ".join(facts[loss].label for loss in losses) + " |",
         "| --- |" + " ---: |" * len(losses),
     ]
-    for axis, found in swept.items():
-        if found:
-            cells = [f"{found[loss].line[0]:.2f}" if loss in found else "" for loss in losses]
+    for axis, swept in by_axis.items():
+        if swept:
+            cells = [f"{swept[loss].line[0]:.2f}" if loss in swept else "" for loss in losses]
             lines.append(f"| {axis} | {' | '.join(cells)} |")
     if quantity == "time":
         lines += ["", "Crossovers of Sinkhorn, EMD and KR (differences under a tenth count as none):", ""]
-        for axis, found in swept.items():
-            for a, b in itertools.combinations([loss for loss in ("sinkhorn", "emd", "kr") if loss in found], 2):
-                if text := crossover(found[a], found[b]):
-                    lines.append(f"- over {axis}: {text}.")
+        for axis, swept in by_axis.items():
+            compared = [swept[loss] for loss in _COMPARED if loss in swept]
+            texts = [crossover(a, b) for a, b in itertools.combinations(compared, 2)]
+            lines += [f"- over {axis}: {text}." for text in texts if text]
     return "\n".join(lines) + "\n"
 
 
 def plot_scaling(points: Sequence[Measurement], quantity: Quantity, path: Path) -> bool:
-    """Draw a log-log panel for each axis, exponents in the legends; return False, and draw nothing, where no loss was swept."""
-    swept = {axis: found for axis in AXES if (found := curves(points, quantity, axis))}
-    if not swept:
+    """Draw a log-log panel for each axis, with exponents in the legends.
+
+    Args:
+        points: all measurements of the scaling of losses.
+        quantity: which of their values.
+        path: where the picture goes.
+
+    Returns:
+        Whether there is a picture: none is drawn where no loss was swept.
+
+    """
+    by_axis = {axis: swept for axis in AXES if (swept := curves(points, quantity, axis))}
+    if not by_axis:
         return False
-    colors = dict(zip(LABELS, sns.color_palette("colorblind", len(LABELS)), strict=True))
-    figure, grid = plt.subplots(
-        1, len(swept), figsize=(4.2 * len(swept), 4.2), squeeze=False, sharey=True, layout="constrained"
-    )
-    for panel, (axis, found) in zip(grid[0], swept.items(), strict=True):
-        for curve in found:
-            color = colors.get(curve.loss, "grey")
-            exponent, factor = curve.line
-            label = f"{LABELS.get(curve.loss, curve.loss)}: exponent {exponent:.2f}"
-            panel.plot(curve.sizes, curve.values, marker="o", linestyle="none", color=color, label=label)
-            panel.plot(curve.sizes, np.exp(factor) * np.asarray(curve.sizes, float) ** exponent, color=color, linewidth=1)
-        ticks = sorted({size for curve in found for size in curve.sizes})
-        panel.set(xscale="log", yscale="log", xlabel=AXES[axis])
-        panel.xaxis.set_major_locator(FixedLocator(ticks))
-        panel.xaxis.set_minor_locator(NullLocator())
-        panel.set_xticklabels([str(tick) for tick in ticks])
-        panel.legend(fontsize=7)
-        panel.grid(alpha=0.3)
+    size = (4.2 * len(by_axis), 4.2)
+    figure, grid = plt.subplots(1, len(by_axis), figsize=size, squeeze=False, sharey=True, layout="constrained")
+    for axes, (axis, swept) in zip(grid[0], by_axis.items(), strict=True):
+        _draw_axis(axes, swept)
+        axes.set_xlabel(AXES[axis])
     grid[0, 0].set_ylabel("seconds, loss and gradient" if quantity == "time" else "rise of resident memory (MiB)")
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return True
+
+
+def _draw_axis(axes: Axes, swept: Sequence[Curve]) -> None:
+    """Draw the curves of one axis, as points and fitted lines."""
+    for curve in swept:
+        color = curve.facts.color or "grey"
+        exponent, factor = curve.line
+        label = f"{curve.facts.label}: exponent {exponent:.2f}"
+        axes.plot(curve.sizes, curve.values, marker="o", linestyle="none", color=color, label=label)
+        axes.plot(curve.sizes, np.exp(factor) * np.asarray(curve.sizes, float) ** exponent, color=color, linewidth=1)
+    ticks = sorted({size for curve in swept for size in curve.sizes})
+    axes.set(xscale="log", yscale="log")
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([str(tick) for tick in ticks])
+    axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)

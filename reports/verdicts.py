@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
-from bench.protocol import DSA, PROFILES
+from bench.protocol import ALL_OPERATIONS, PROFILES
+from bench.records import RunRecord
 from reports.frames import Statistics
+from reports.names import protocol_fields
 from reports.published import HYPER, MATCHING, NOT_AUGMENTED, RUNS, Published, evaluation_note
 
 Kind = Literal["reproduced", "above", "below", "not comparable", "not run"]
@@ -24,12 +26,13 @@ ROUNDING = 0.1 / math.sqrt(12)
 
 BUDGET = frozenset(
     {
-        *("match.iterations", "match.real_batch", "match.lr_images"),
+        *("match.iterations", "match.real_batch"),
         *("eval.nets", "eval.epochs", "whole.nets", "whole.epochs", "data.holdout"),
         *("eval.precision", "whole.precision"),
     }
 )
-"""How long, how large and how precise: the same question asked with less. Any other field makes another one."""
+"""How long, how large and how precise: the same question asked with less. Any other field makes another question. (The learning
+rate on the images belongs to the budget too; it is a setting of each method, and none in `HYPER`.)"""
 
 LEGEND = (
     f"✓ reproduced: within ± {MARGIN:g} point of the published value, or the 95 % interval of the difference contains 0. "
@@ -52,7 +55,7 @@ class Verdict:
     note: str = ""
 
 
-def standard_error(measured: Statistics, known: Published) -> float:
+def standard_error(measured: Statistics, reference: Published) -> float:
     """Return the standard error of the difference, in points.
 
     Where a deviation cannot be measured (a single network), the published one is taken for ours too.
@@ -60,16 +63,23 @@ def standard_error(measured: Statistics, known: Published) -> float:
     if measured.seeds > 1:
         ours = measured.std_seeds / math.sqrt(measured.seeds)
     else:
-        deviation = known.plus_minus if math.isnan(measured.std_networks) else measured.std_networks
+        deviation = reference.plus_minus if math.isnan(measured.std_networks) else measured.std_networks
         ours = deviation / math.sqrt(measured.networks)
-    return math.hypot(ours, known.plus_minus / math.sqrt(RUNS), ROUNDING)
+    return math.hypot(ours, reference.plus_minus / math.sqrt(RUNS), ROUNDING)
 
 
-def compare(measured: Statistics, known: Published, *, note: str = "") -> Verdict:
-    """Return the verdict on two numbers that answer the same question."""
-    difference = measured.mean - known.value
-    z = difference / standard_error(measured, known)
-    # The slack is for decimals that binary fractions miss: 71.7 is within a point of 70.7.
+def compare(measured: Statistics, reference: Published, *, note: str = "") -> Verdict:
+    """Return the verdict on two numbers that answer the same question.
+
+    Args:
+        measured: ours.
+        reference: the published number.
+        note: what the verdict's note begins with.
+
+    """
+    difference = measured.mean - reference.value
+    z = difference / standard_error(measured, reference)
+    # Binary fractions miss some decimals: the slack keeps 71.7 within a point of 70.7.
     if abs(difference) <= MARGIN + 1e-9 or abs(z) <= Z_95:
         kind: Kind = "reproduced"
     else:
@@ -79,41 +89,57 @@ def compare(measured: Statistics, known: Published, *, note: str = "") -> Verdic
     return Verdict(kind, difference, z, note)
 
 
-def departures(spec: Mapping[str, Any]) -> list[str]:
-    """Return what makes a cell another question than the published one, as `field=value, published value`.
+def departures(record: RunRecord) -> list[str]:
+    """Return what makes a cell another question than the published one, as `field=value, published value`."""
+    return [*_protocol_departures(record), *_settings_departures(record)]
 
-    What the record or the protocol lacks is not judged, nor the matching loop's fields where a method has its own loop.
+
+def _protocol_departures(record: RunRecord) -> Iterator[str]:
+    """Yield the fields of the protocol that differ from the paper's, and another evaluation network."""
+    spec, network = record.spec, record.main_evaluation.network
+    paper = protocol_fields(PROFILES["paper"]) | {"network.depth": 3}  # published images have sides of 28 and 32
+    for name, value in protocol_fields(spec.protocol).items():
+        section = name.partition(".")[0]
+        if section == "match" and spec.method not in MATCHING:  # the published method has a loop of its own
+            continue
+        if section == "whole" and spec.protocol.eval is not None:  # how a coreset's network of features is trained
+            continue
+        as_published = name == "eval.augment" and value == "none" and spec.method in NOT_AUGMENTED
+        if name not in BUDGET and value not in (paper[name], None) and not as_published:
+            yield f"{name}={_word(value)}, published {_word(paper[name])}"
+    if network != "convnet":
+        yield f"eval.network={network}, published convnet"
+
+
+def _settings_departures(record: RunRecord) -> Iterator[str]:
+    """Yield the settings that differ from those that stand for the published method."""
+    spec = record.spec
+    settings = spec.settings.model_dump()
+    for name, usual in HYPER.get(spec.method, {}).items():
+        if settings.get(name, usual) != usual:
+            yield f"{spec.method}.{name}={settings[name]}, not {usual}"
+
+
+def verdict(measured: Statistics, reference: Published, record: RunRecord) -> Verdict:
+    """Return the verdict on a measured cell.
+
+    Args:
+        measured: its numbers.
+        reference: the published number.
+        record: one of its records, which have their settings in common.
+
     """
-    found = []
-    paper = asdict(PROFILES["paper"])
-    paper["network"]["depth"] = 3  # published images have sides of 28 and 32
-    for section, fields in spec["protocol"].items():
-        if section not in paper or not isinstance(fields, Mapping) or (section == "match" and spec["method"] not in MATCHING):
-            continue
-        if section == "whole" and spec["method"] != "whole":  # of a coreset: how the network that it selects by is trained
-            continue
-        for field, value in fields.items():
-            name, usual = f"{section}.{field}", paper[section].get(field, value)
-            own = name == "eval.augment" and value == "none" and spec["method"] in NOT_AUGMENTED  # as it was published
-            if name not in BUDGET and value not in (usual, None) and not own:
-                found.append(f"{name}={_word(value)}, published {_word(usual)}")
-    for field, usual in HYPER.get(spec["method"], {}).items():
-        if spec["hyper"].get(field, usual) != usual:
-            found.append(f"{spec['method']}.{field}={spec['hyper'][field]}, not {usual}")
-    return found
-
-
-def verdict(measured: Statistics, known: Published, spec: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on a measured cell."""
-    other = departures(spec)
-    if known.note.startswith("misprint"):
-        other.append(f"published value: {known.note}")
+    spec = record.spec
+    other = departures(record)
+    if reference.note.startswith("misprint"):
+        other.append(f"published value: {reference.note}")
     if other:
         return Verdict("not comparable", note="; ".join(other))
-    augmented = spec["protocol"].get("eval", {}).get("augment", DSA) != "none"
-    notes = (known.note and f"published value: {known.note}", augmented and evaluation_note(spec["dataset"], spec["method"]))
-    return compare(measured, known, note="; ".join(filter(None, notes)))
+    augmented = spec.protocol.eval is None or spec.protocol.eval.augment != "none"
+    other_evaluation = evaluation_note(spec.dataset, spec.method) if augmented else ""
+    own_note = f"published value: {reference.note}" if reference.note else ""
+    return compare(measured, reference, note="; ".join(filter(None, (own_note, other_evaluation))))
 
 
 def _word(value: object) -> str:
-    return "DSA" if value == DSA else str(value)
+    return "DSA" if value == ALL_OPERATIONS else str(value)

@@ -1,4 +1,4 @@
-"""DSA: every operation against a plain loop over images, and what siamese means."""
+"""Siamese augmentation: every operation against a loop over pixels, and what siamese means."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 from bench.augment import OPERATIONS, UNIFORMS, Augmentation
 from bench.errors import UsageError
-from bench.protocol import DSA
+from bench.protocol import ALL_OPERATIONS
 
 
-def plain(name: str, image: torch.Tensor, u: list[float]) -> torch.Tensor:
+def expected_image(name: str, image: torch.Tensor, u: list[float]) -> torch.Tensor:
     """Return one image `[channels, H, W]` changed as the recipe says, written pixel by pixel where that is feasible."""
     channels, height, width = image.shape
     if name == "color":
@@ -54,32 +54,32 @@ def plain(name: str, image: torch.Tensor, u: list[float]) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 12), (1, 28, 28)])
-def test_an_operation_is_the_plain_loop(name, shape):
+def test_an_operation_is_that_of_a_loop_over_pixels(name, shape):
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(5, 2, *shape, generator=generator, dtype=torch.float64)
     u = torch.rand(5, UNIFORMS, generator=generator, dtype=torch.float64)
     changed = OPERATIONS[name](images, u)
     for group in range(5):
-        for one in range(2):
-            expected = plain(name, images[group, one], u[group].tolist())
-            torch.testing.assert_close(changed[group, one], expected, atol=1e-6, rtol=1e-6)
+        for image in range(2):
+            expected = expected_image(name, images[group, image], u[group].tolist())
+            torch.testing.assert_close(changed[group, image], expected, atol=1e-6, rtol=1e-6)
 
 
 def test_a_group_keeps_its_own_operation_and_order():
-    augmentation = Augmentation.parse(DSA, flip=True)
+    augmentation = Augmentation.parse(ALL_OPERATIONS, flip=True)
     generator = torch.Generator().manual_seed(3)
     draws = augmentation.draw(generator, 12, shared=False)
     assert len(set(draws.operations)) > 2
     images = torch.randn(12, 3, 1, 8, 8, generator=generator)
     changed = augmentation.apply(images, draws)
     for group, name in enumerate(draws.operations):
-        for one in range(3):
-            expected = plain(name, images[group, one], draws.uniforms[group].tolist())
-            torch.testing.assert_close(changed[group, one], expected, atol=1e-5, rtol=1e-5)
+        for image in range(3):
+            expected = expected_image(name, images[group, image], draws.uniforms[group].tolist())
+            torch.testing.assert_close(changed[group, image], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_real_and_synthetic_images_of_a_class_are_changed_alike():
-    augmentation = Augmentation.parse(DSA, flip=True)
+    augmentation = Augmentation.parse(ALL_OPERATIONS, flip=True)
     draws = augmentation.draw(torch.Generator().manual_seed(1), 10, shared=False)
     same = torch.randn(10, 1, 3, 32, 32)
     real = augmentation.apply(same.expand(10, 7, 3, 32, 32), draws)
@@ -96,18 +96,18 @@ def test_shared_draws_one_operation_with_parameters_of_each_image():
 
 
 def test_operations_are_drawn_uniformly():
-    augmentation = Augmentation.parse(DSA, flip=True)
+    augmentation = Augmentation.parse(ALL_OPERATIONS, flip=True)
     draws = augmentation.draw(torch.Generator().manual_seed(0), 6000, shared=False)
     for name in OPERATIONS:
         assert abs(draws.operations.count(name) - 1000) < 5 * math.sqrt(1000)
 
 
 def test_flip_is_left_out_where_it_changes_the_class():
-    assert "flip" not in Augmentation.parse(DSA, flip=False).operations
+    assert "flip" not in Augmentation.parse(ALL_OPERATIONS, flip=False).operations
     assert Augmentation.parse("none", flip=True).operations == ()
 
 
-def test_an_unknown_operation_is_told_the_nearest():
+def test_an_unknown_operation_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'rotate'"):
         Augmentation.parse("color_rotat", flip=True)
 
@@ -119,7 +119,7 @@ def test_none_changes_nothing():
 
 
 def test_gradients_flow_to_every_image():
-    augmentation = Augmentation.parse(DSA, flip=True)
+    augmentation = Augmentation.parse(ALL_OPERATIONS, flip=True)
     images = torch.randn(12, 2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     draws = augmentation.draw(torch.Generator().manual_seed(0), 12, shared=False)
     (slope,) = torch.autograd.grad(augmentation.apply(images, draws).square().sum(), images)

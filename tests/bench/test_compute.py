@@ -5,49 +5,75 @@ from __future__ import annotations
 import pytest
 import torch
 
-import bench.compute
-from bench.compute import Compute, Kernel, resolve_precision
+import bench.kernels
+from bench.compute import Compute, resolve_precision
 from bench.errors import UsageError
-from bench.networks import ConvNet
+from bench.kernels import COMPILE_FLOPS, Kernel, kernel_of
+from bench.networks.network import fit
+from bench.networks.weights import Weights
 
-NETWORK = ConvNet.fit((1, 28, 28), classes=10, width=16, depth=None)
-PARAMETERS = NETWORK.init(torch.Generator().manual_seed(0))
+NETWORK = fit("convnet", (1, 28, 28), classes=10, width=16, depth=None)
+WEIGHTS = NETWORK.init(torch.Generator().manual_seed(0))
 IMAGES = torch.randn(37, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
 
-def relative(found: torch.Tensor, exact: torch.Tensor) -> float:
-    return float((found.double() - exact).norm() / exact.norm())
+def relative_error(value: torch.Tensor, exact: torch.Tensor) -> float:
+    return float((value.double() - exact).norm() / exact.norm())
 
 
-def exact() -> torch.Tensor:
-    return NETWORK.features(IMAGES.double(), [p.double() for p in PARAMETERS])
+def exact_features() -> torch.Tensor:
+    return NETWORK.features(IMAGES.double(), double(WEIGHTS).all)
+
+
+def double(weights: Weights) -> Weights:
+    return Weights(tuple(parameter.double() for parameter in weights.parameters))
+
+
+needs_compiler = pytest.mark.skipif(
+    bool(bench.kernels._compiler_missing()), reason=f"nothing can be compiled here: {bench.kernels._compiler_missing()}"
+)
 
 
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("bf16", 1e-2)])
 def test_features_in_chunks_against_float64(precision, most, monkeypatch):
-    monkeypatch.setattr(Compute, "chunk", lambda self, network, total: 10)  # 37 = 10 + 10 + 10 + 7 and 3 of filling
+    monkeypatch.setattr(Compute, "chunk", lambda self, *arguments, **options: 10)  # 37 = 10 + 10 + 10 + 7 and 3 of filling
     compute = Compute(torch.device("cpu"), precision, 1)
-    found = compute.features(compute.features_kernel(NETWORK, 0), NETWORK, IMAGES, PARAMETERS)
-    assert found.dtype == torch.float32
-    assert found.shape == (37, NETWORK.features_dim)
-    assert relative(found, exact()) < most
+    features = compute.features(compute.kernel("features", NETWORK, 0), NETWORK, IMAGES, WEIGHTS)
+    assert features.dtype == torch.float32
+    assert features.shape == (37, NETWORK.features_dim)
+    assert relative_error(features, exact_features()) < most
 
 
+@needs_compiler
 def test_a_compiled_kernel_gives_the_same_features_and_gradients():
-    if bench.compute._compiler_missing():
-        pytest.skip(f"nothing can be compiled here: {bench.compute._compiler_missing()}")
     compute = Compute.choose(device="cpu", precision="fp32")
-    compiled, eager = (compute.features_kernel(NETWORK, flops) for flops in (1e15, 0))
-    found = compute.features(compiled, NETWORK, IMAGES, PARAMETERS)
+    compiled, eager = (compute.kernel("features", NETWORK, flops) for flops in (1e15, 0))
+    features = compute.features(compiled, NETWORK, IMAGES, WEIGHTS)
     assert compiled.note == "compiled"
     assert eager.note.startswith("eager")
-    assert relative(found, exact()) < 1e-5
-    assert relative(compute.features(eager, NETWORK, IMAGES, PARAMETERS), exact()) < 1e-5
+    assert relative_error(features, exact_features()) < 1e-5
+    assert relative_error(compute.features(eager, NETWORK, IMAGES, WEIGHTS), exact_features()) < 1e-5
+
+    slopes = []
+    for flops in (1e15, 0):
+        images = IMAGES.clone().requires_grad_()
+        kernel = compute.kernel("features with gradient", NETWORK, flops)
+        slopes += torch.autograd.grad(kernel(images, *WEIGHTS.all).square().sum(), images)
+    torch.testing.assert_close(*slopes, atol=1e-5, rtol=1e-3)
+
+
+def test_one_kernel_serves_all_cells_with_enough_work():
+    compute = Compute(torch.device("cpu"), "fp32", 1)
+    eager = compute.kernel("features", NETWORK, COMPILE_FLOPS / 2)
+    assert compute.kernel("features", NETWORK, 1.0) is eager
+    assert kernel_of("features", NETWORK, training=True, compile=False) is eager
+    assert compute.kernel("features", NETWORK, 1.0, training=False) is not eager
+    assert compute.kernel("loss", NETWORK, 1.0) is not eager
 
 
 def test_a_kernel_that_cannot_be_compiled_runs_eagerly_and_says_so(monkeypatch):
-    monkeypatch.setattr(bench.compute, "_compiler_missing", lambda: "no C++ compiler")
-    kernel = Kernel(lambda x: x + 1, compile=True)
+    monkeypatch.setattr(bench.kernels, "_compiler_missing", lambda: "no C++ compiler")
+    kernel = Kernel(lambda x: x + 1, lambda x: x + 2)
     assert kernel(torch.ones(2)).tolist() == [2, 2]
     assert kernel.note == "eager: no C++ compiler"
 
@@ -57,15 +83,15 @@ def test_a_failing_compiler_falls_back(monkeypatch):
         raise torch._inductor.exc.InductorError(RuntimeError("no"), None)
 
     monkeypatch.setattr(torch, "compile", lambda function, **options: fail)
-    monkeypatch.setattr(bench.compute, "_compiler_missing", lambda: "")
-    kernel = Kernel(lambda x: x + 1, compile=True)
+    monkeypatch.setattr(bench.kernels, "_compiler_missing", lambda: "")
+    kernel = Kernel(lambda x: x + 1, lambda x: x + 2)
     assert kernel(torch.ones(2)).tolist() == [2, 2]
     assert kernel.note == "eager: compiling failed (InductorError)"
 
 
 def test_chunks_leave_no_rest_where_that_can_be():
     compute, half = (Compute.choose(device="cpu", precision=precision) for precision in ("fp32", "bf16"))
-    usual = ConvNet.fit((1, 28, 28), classes=10, width=128, depth=None)
+    usual = fit("convnet", (1, 28, 28), classes=10, width=128, depth=None)
     assert compute.chunk(usual, 640) == 16
     assert compute.chunk(usual, 100) == 10
     assert compute.chunk(usual, 10) == 10
@@ -74,11 +100,18 @@ def test_chunks_leave_no_rest_where_that_can_be():
     assert [half.chunk(usual, total) for total in (640, 100, 97)] == [32, 25, 32]  # maps of half the bytes
 
 
+def test_batch_norm_takes_all_images_at_once_in_training_alone():
+    compute = Compute.choose(device="cpu", precision="fp32")
+    network = fit("convnet-bn", (1, 28, 28), classes=10, width=128, depth=None)
+    assert compute.chunk(network, 640) == 640
+    assert compute.chunk(network, 640, training=False) == 16
+
+
 def test_auto_is_bfloat16_where_the_cpu_multiplies_it(monkeypatch):
     cpu, meta = torch.device("cpu"), torch.device("meta")
-    for feature, found in (("avx512_bf16", "bf16"), ("amx_bf16", "bf16"), ("avx512_f", "fp32")):
+    for feature, precision in (("avx512_bf16", "bf16"), ("amx_bf16", "bf16"), ("avx512_f", "fp32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda feature=feature: {feature: True})
-        assert resolve_precision("auto", cpu) == found
+        assert resolve_precision("auto", cpu) == precision
         assert resolve_precision("auto", meta) == "fp32"
         assert [resolve_precision(name, cpu) for name in ("fp32", "bf16")] == ["fp32", "bf16"]
 
@@ -90,25 +123,23 @@ def test_a_stage_may_have_a_precision_of_its_own():
     assert (compute.cast(IMAGES).dtype, compute.at("fp32").cast(IMAGES).dtype) == (torch.bfloat16, torch.float32)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_compiler)], ids=["eager", "compiled"])
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("bf16", 0.15)])
 def test_the_gradient_of_training_against_float64(precision, most, compiled):
     # Sums of a thousand rounded numbers of both signs: in bfloat16 the first weights' gradient is off by a tenth.
-    if compiled and bench.compute._compiler_missing():
-        pytest.skip(f"nothing can be compiled here: {bench.compute._compiler_missing()}")
     compute = Compute(torch.device("cpu"), precision, 1)
     labels = torch.arange(37) % 10
-    parameters = [p.clone().requires_grad_() for p in PARAMETERS]
+    weights = Weights(tuple(parameter.clone().requires_grad_() for parameter in WEIGHTS.parameters))
     for part in compute.weighted(IMAGES, labels, 20):
-        compute.loss_kernel(NETWORK, 1e15 if compiled else 0)(*part, *parameters).backward()
-    plain = [p.double().requires_grad_() for p in PARAMETERS]
-    torch.nn.functional.cross_entropy(NETWORK.logits(IMAGES.double(), plain), labels).backward()
-    for own, exact in zip(parameters, plain, strict=True):
-        if exact.grad is None:  # a convolution's bias, which the norm cancels
-            assert own.grad is None
+        compute.kernel("loss", NETWORK, 1e15 if compiled else 0)(*part, *weights.all).backward()
+    exact = double(WEIGHTS).trainable()
+    torch.nn.functional.cross_entropy(NETWORK.logits(IMAGES.double(), exact.all), labels).backward()
+    for parameter, reference in zip(weights.parameters, exact.parameters, strict=True):
+        if reference.grad is None:  # a convolution's bias, which the norm cancels
+            assert parameter.grad is None
             continue
-        assert own.grad.dtype == torch.float32
-        assert relative(own.grad, exact.grad) < most
+        assert parameter.grad.dtype == torch.float32
+        assert relative_error(parameter.grad, reference.grad) < most
 
 
 def test_a_device_that_is_not_there_is_a_usage_error():

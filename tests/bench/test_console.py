@@ -8,14 +8,19 @@ from rich.console import Console
 from tiny import task
 
 from bench.console import PlainObserver, RichObserver, observer
-from bench.records import RunRecord
+from bench.records import Evaluation, MethodFacts, NetworkFacts, RunRecord
 from bench.types import Progress
 
 
 def watch(shown) -> None:
     spec = task().spec
-    good = RunRecord(hash="a", status="ok", spec={}, accuracies=(70.0, 72.0), seconds={"total": 12.0})
-    bad = RunRecord(hash="b", status="failed", spec={}, error="DistillationError: the loss is nan")
+    about = {"spec": spec, "method": MethodFacts(label="DM"), "dataset_label": "Tiny"}
+    evaluations = tuple(
+        Evaluation(network=name, facts=NetworkFacts(label=name, features=8), accuracies=accuracies, seconds=1.0)
+        for name, accuracies in (("mlp", (40.0, 50.0)), ("convnet", (70.0, 72.0)))
+    )
+    good = RunRecord(hash="a", status="ok", evaluations=evaluations, seconds={"total": 12.0}, **about)
+    bad = RunRecord(hash="b", status="failed", error="DistillationError: the loss is nan", **about)
     with shown:
         for record in (good, bad):
             shown.started(spec)

@@ -12,26 +12,28 @@ import pytest
 import torch
 from tiny import task
 
-import bench.evaluate
 import bench.matching
 from bench.augment import Augmentation
 from bench.compute import Compute
-from bench.evaluate import Ensemble, Trainer
 from bench.matching import initial_images, match
+from bench.method import FeatureMatching
+from bench.networks.weights import Weights
 from bench.protocol import OPERATIONS
 from bench.timing import Stopwatch
+from bench.training import Ensemble, Trainer, sgd
 from methods import METHODS
-from methods.critic import init_critics, train_critics
+from methods.critic import CriticTraining, init_critics
 
 META = torch.device("meta")
-HOST = {
+NEEDS_VALUES = {
     "sinkhorn": "the median distance and the diameter are read on the host, to lay out the ladder of temperatures",
     "emd": "the network simplex runs on the host",
 }
 LOSSES = [
-    pytest.param(name, marks=pytest.mark.skip(reason=f"{name} needs values: {HOST[name]}") if name in HOST else ())
+    pytest.param(name, marks=pytest.mark.skip(reason=f"{name} needs values: {reason}") if reason else ())
     for name, method in METHODS.items()
-    if method.objective is not None
+    if isinstance(method, FeatureMatching)
+    for reason in (NEEDS_VALUES.get(name, ""),)
 ]
 
 
@@ -44,12 +46,12 @@ class Unread(Stopwatch):
         raise Done
 
 
-def on_meta(**options):
-    return replace(task(**options), compute=Compute(META, "fp32", 1))
+def on_meta(*, precision="fp32", **options):
+    return replace(task(**options), compute=Compute(META, precision, 1))
 
 
 @pytest.fixture(autouse=True)
-def nobody_looks(monkeypatch):
+def no_reports(monkeypatch):
     # Twice a second the loops show a person the loss, which waits for the device: as meant, but not here.
     monkeypatch.setattr(bench.matching, "_REPORT_SECONDS", math.inf)
 
@@ -57,23 +59,37 @@ def nobody_looks(monkeypatch):
 @pytest.mark.parametrize("name", LOSSES)
 def test_matching_steps(name, monkeypatch):
     monkeypatch.setattr(bench.matching, "Stopwatch", Unread)
-    seen = []
+    steps = []
 
     def watch(step, real, syn):
-        seen.append((step, real.device, syn.device))
+        steps.append((step, real.device, syn.device))
 
     with pytest.raises(Done):
-        match(on_meta(method=name), METHODS[name].objective(), watch=watch)
-    assert seen == [(step, META, META) for step in range(3)]
+        match(on_meta(method=name), METHODS[name].objective(), lr_images=1.0, watch=watch)
+    assert steps == [(step, META, META) for step in range(3)]
+
+
+def test_the_context_of_a_loss_lies_on_its_device(monkeypatch):
+    monkeypatch.setattr(bench.matching, "Stopwatch", Unread)
+    devices = []
+
+    def loss(real, syn, *, generator, context):
+        devices.append(context.labels.device)
+        return (real.mean(1) - syn.mean(1)).square().sum(1)
+
+    with pytest.raises(Done):
+        match(on_meta(), loss, lr_images=1.0)
+    assert devices == [META] * 3
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_real_features(precision):
-    given = replace(task(), compute=Compute(META, precision, 1))
+    given = on_meta(precision=precision)
+    network = given.network("convnet")
     images = torch.empty(37, 1, 8, 8, device=META)
-    parameters = given.compute.put(given.network.init(torch.Generator()))
-    found = given.compute.features(given.compute.features_kernel(given.network, 0), given.network, images, parameters)
-    assert (found.device, found.dtype, found.shape) == (META, torch.float32, (37, given.network.features_dim))
+    weights = network.init(torch.Generator()).to(META)
+    features = given.compute.features(given.compute.kernel("features", network, 0), network, images, weights)
+    assert (features.device, features.dtype, features.shape) == (META, torch.float32, (37, network.features_dim))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -87,30 +103,32 @@ def test_augmentation(operation):
 def test_critics(optimizer):
     real, syn = torch.empty(3, 8, 16, device=META), torch.empty(3, 2, 16, device=META)
     start = init_critics(real, hidden=4, generator=torch.Generator())
-    trained = train_critics(start, real, syn, clip=0.01, steps=2, lr=1e-3, optimizer=optimizer)
-    assert {p.device for p in trained.parameters()} == {META}
-    assert trained(real).shape == (3, 8)
+    training = CriticTraining(clip=0.01, steps=2, lr=1e-3, optimizer=optimizer, dtype=real.dtype)
+    critics = training.train(start, real, syn)
+    assert {parameter.device for parameter in critics.parameters()} == {META}
+    assert critics(real).shape == (3, 8)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("kind", [Trainer, Ensemble])
-def test_an_evaluation_step(kind, precision):
-    given = replace(task(), compute=Compute(META, precision, 1))
-    syn, settings = initial_images(given), given.spec.protocol.eval
-    trainer = kind(given, syn, settings)
-    networks = settings.nets if kind is Ensemble else 1
-    draw = [given.streams.generator("evaluate", number) for number in range(networks)]
-    each = [given.compute.put(given.network.init(one)) for one in draw]
-    parameters = tuple(torch.stack(some) if kind is Ensemble else some[0] for some in zip(*each, strict=True))
-    parameters = tuple(p.requires_grad_() for p in parameters)
-    index = torch.stack([torch.randperm(len(syn.labels), generator=one) for one in draw])
-    trainer.step(index, parameters, bench.evaluate.sgd(parameters, settings), draw)
-    assert {p.device for p in parameters} == {META}
+@pytest.mark.parametrize(("kind", "name"), [(Trainer, "convnet"), (Ensemble, "convnet"), (Trainer, "convnet-bn")])
+def test_an_evaluation_step(kind, name, precision):
+    given = on_meta(precision=precision)
+    syn, settings, network = initial_images(given), given.spec.protocol.eval, given.network(name)
+    trainer = kind(given, network, syn.labels, settings)
+    count = settings.nets if kind is Ensemble else 1
+    generators = [given.streams.generator("evaluate", number) for number in range(count)]
+    each = [network.init(generator).to(META) for generator in generators]
+    weights = (Weights.stack(each) if kind is Ensemble else each[0]).trainable()
+    index = torch.stack([torch.randperm(len(syn.labels), generator=generator) for generator in generators])
+    trainer.step(syn.images, index, weights, generators)
+    sgd(weights, settings).step()
+    assert {tensor.device for tensor in weights.all} == {META}
+    assert {parameter.grad.device for parameter in weights.parameters if parameter.grad is not None} == {META}
 
 
 def test_networks_are_trained_together_where_the_device_takes_them_all():
     given = on_meta()
-    syn, settings = initial_images(given), given.spec.protocol.eval
-    assert Ensemble.pays(given, syn, settings)
-    assert not Ensemble.pays(task(), syn, settings)
-    assert not Ensemble.pays(given, syn, replace(settings, nets=10**6))
+    syn, settings, network = initial_images(given), given.spec.protocol.eval, given.network("convnet")
+    assert Ensemble.pays(given, network, syn, settings)
+    assert not Ensemble.pays(task(), network, syn, settings)
+    assert not Ensemble.pays(given, network, syn, settings.changed(nets=10**6))

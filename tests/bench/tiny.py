@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from types import SimpleNamespace
 
 import torch
 
 from bench.compute import Compute
-from bench.networks import ConvNet
+from bench.grid import make_specs
+from bench.method import Method, NoSettings
 from bench.protocol import PROFILES, Protocol
 from bench.seeding import Streams
-from bench.types import Bundle, RunSpec, Split, Task
+from bench.settings import Settings
+from bench.spec import RunSpec
+from bench.task import Task
+from bench.types import Bundle, Split
 
 
 def bundle(*, classes: int = 3, each: int = 12, size: int = 8, channels: int = 1) -> Bundle:
@@ -32,21 +36,45 @@ def bundle(*, classes: int = 3, each: int = 12, size: int = 8, channels: int = 1
 def protocol(**sections: dict[str, object]) -> Protocol:
     """Return a protocol of a few steps; keyword arguments change fields of its sections."""
     base = PROFILES["quick"]
-    small = replace(
-        base,
-        match=replace(base.match, iterations=3, real_batch=5, lr_images=1.0),
-        eval=replace(base.eval, nets=2, epochs=4),
-        network=replace(base.network, width=8),
+    assert base.match is not None
+    assert base.eval is not None
+    small = base.changed(
+        match=base.match.changed(iterations=3, real_batch=5),
+        eval=base.eval.changed(nets=2, epochs=4),
+        network=base.network.changed(width=8),
     )
-    changed = {name: replace(getattr(small, name), **fields) for name, fields in sections.items()}
-    return replace(small, **changed)
+    return small.changed(**{name: getattr(small, name).changed(**fields) for name, fields in sections.items()})
 
 
 def task(*, method: str = "dm", seed: int = 0, ipc: int = 2, data: Bundle | None = None, **sections: dict[str, object]) -> Task:
-    """Return what a method would be given."""
+    """Return what a method would be given, but for its settings."""
     data = data or bundle()
-    how = protocol(**sections)
-    spec = RunSpec(data.name, ipc, method, seed, {}, how, "fp32", ("match", "eval"))
-    network = ConvNet.fit(data.shape, classes=len(data.classes), width=how.network.width, depth=None)
+    spec = RunSpec(
+        dataset=data.name,
+        ipc=ipc,
+        method=method,
+        seed=seed,
+        settings=NoSettings(),
+        protocol=protocol(**sections),
+        precision="fp32",
+    )
     compute = Compute.choose(device="cpu", precision="fp32")
-    return Task(data, spec, network, Streams(seed, data.name, ipc), compute, lambda progress: None)
+    return Task(data, spec, Streams(seed, data.name, ipc), compute, lambda progress: None)
+
+
+def source(data: Bundle) -> SimpleNamespace:
+    """Return what a grid asks of a dataset before it is loaded."""
+    return SimpleNamespace(name=data.name, classes=data.classes, shape=data.shape, code="")
+
+
+def cell(method: Method, settings: Settings | None = None, *, seed: int = 0, precision: str = "fp32", **sections) -> RunSpec:
+    """Return the description of the method's one cell on the tiny dataset, as the command line would make it."""
+    (spec,) = make_specs(
+        methods=[(method, settings or method.resolve({}, profile="quick"))],
+        sources=[source(bundle())],
+        ipcs=[2],
+        seeds=[seed],
+        protocol=protocol(**sections),
+        precision=precision,
+    )
+    return spec

@@ -5,8 +5,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from outputs import read_records
+
+import run_all
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,8 +68,6 @@ def command(start):
 @pytest.fixture
 def main(capsys, monkeypatch):
     """Return a function that runs the command line in this process, which saves the seconds of importing torch."""
-    import run_all
-
     monkeypatch.delenv("DATA_ROOT", raising=False)
     monkeypatch.chdir(ROOT)
 
@@ -75,6 +77,16 @@ def main(capsys, monkeypatch):
         return status, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture(scope="session")
+def grid(command, tiny, tmp_path_factory):
+    """Run every method on two IPCs and two seeds, once for all tests, which only read it."""
+    out = tmp_path_factory.mktemp("grid") / "deep" / "out"
+    arguments = [*tiny, "--eval-nets=2", "--ipc", "1,2", "--seeds", "0,1", "--set", "kr.steps=2", "--out", out]
+    status, stdout, stderr = command("run_all.py", *arguments)
+    records = read_records(out)
+    return SimpleNamespace(out=out, report=out / "report", status=status, stdout=stdout, stderr=stderr, records=records)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,10 @@
 """A user's mistakes: exit status 2 before any work, one line, no traceback, and what would have been valid."""
 
+import re
+
 import pytest
+import torchvision
+from PIL import Image
 
 import run_all
 from bench.protocol import PROFILES
@@ -47,6 +51,17 @@ UNKNOWN = {
     "precision": (["--precision", "fp8"], ["--precision", "'fp8'", "auto", "fp32", "bf16"]),
     "precision of a stage": (["--set", "eval.precision=fp8"], ["eval.precision", "'fp8'", "auto", "fp32", "bf16"]),
     "precision of critics": (["--methods", "kr", "--set", "kr.precision=fp8"], ["kr.precision", "'fp8'", "auto", "fp32"]),
+    "network": (
+        ["--set", "eval.networks=convnet,lennet"],
+        ["network", "'lennet'", "did you mean 'lenet'", "convnet", "mlp", "alexnet", "vgg11", "resnet18"],
+    ),
+    "extractor": (["--set", "match.network=vgg12"], ["network", "'vgg12'", "did you mean 'vgg11'", "convnet", "mlp"]),
+    "network of a coreset": (
+        ["--methods", "herding", "--set", "herding.network=resnet"],
+        ["network", "'resnet'", "did you mean 'resnet18'"],
+    ),
+    "variant of a network": (["--set", "eval.networks=convnet-d4-w0"], ["variant", "'w0'", "convnet", "d1..d6", "w1..w1024"]),
+    "short form": (["--set", "match.lr_image=2"], ["parameter of match", "'lr_image'", "did you mean 'lr_images'"]),
     "option": (["--dataset", "digits"], ["option", "'--dataset'", "did you mean '--datasets'", "--methods", "--ipc"]),
     "option with equals": (["--method=dm"], ["option", "--method", "--methods"]),
     "no option": (["digits"], ["option", "'digits'", "--datasets"]),
@@ -91,7 +106,14 @@ BAD = {
     "schedule": (["--set", "eval.schedule=cosine"], ["eval.schedule", "'cosine'", "step", "onecycle"]),
     "momentum": (["--set", "eval.momentum=1"], ["eval.momentum", "1", "below 1"]),
     "size of a named set": (["--set", "data.size=16"], ["data.size", "16", "folder:PATH"]),
-    "depth": (["--set", "network.depth=6"], ["network.depth", "6", "at most"]),
+    "depth": (["--set", "network.depth=6"], ["--set", "network.depth=6", "'digits'", "at most"]),
+    "depth of a variant": (
+        ["--set", "eval.networks=mlp,convnet-d6"],
+        ["'convnet-d6'", "'digits'", "depth 6", "8x8", "at most"],
+    ),
+    "norm and width": (["--set", "eval.networks=convnet-w6-gn"], ["'convnet-w6-gn'", "width 6", "multiples of 4"]),
+    "no network": (["--set", "eval.networks="], ["network", "''", "convnet", "mlp"]),
+    "own field in the short form": (["--set", "match.lr_images=0"], ["match.lr_images", "0", "above 0"]),
     "no equals sign": (["--set", "kr.hidden"], ["--set", "'kr.hidden'", "NAME.FIELD=VALUE"]),
     "no dot": (["--set", "hidden=3"], ["--set", "'hidden=3'", "NAME.FIELD=VALUE"]),
     "augmentation": (
@@ -137,8 +159,6 @@ def test_an_ipc_as_large_as_the_smallest_class_is_valid(main, tiny, tmp_path):
 
 
 def test_a_missing_dataset_stops_the_grid_before_the_first_cell(mistake, monkeypatch, tmp_path):
-    import torchvision
-
     def refuse(*arguments, **options):
         raise OSError("no network in tests")
 
@@ -146,6 +166,19 @@ def test_a_missing_dataset_stops_the_grid_before_the_first_cell(mistake, monkeyp
     root = tmp_path / "nothing here"
     line = mistake("--methods", "random", "--datasets", "digits,mnist", "--data-root", root)
     for word in ("mnist", str(root), "MNIST/raw", "train*.parquet", "--data-root", "DATA_ROOT"):
+        assert word in line
+
+
+@pytest.mark.parametrize("setting", ["eval.networks=convnet,mlp", "match.network=lenet", "herding.network=resnet18"])
+def test_a_network_that_does_not_take_the_images_is_refused_before_work(mistake, tmp_path, setting):
+    for split in ("train", "test"):
+        for name in ("left", "right"):
+            folder = tmp_path / "pets" / split / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (48, 48), "red").save(folder / "0.png")
+    network = re.split("[=,]", setting)[-1]
+    line = mistake("--methods", "random,dm,herding", "--datasets", f"folder:{tmp_path / 'pets'}", "--set", setting)
+    for word in (network, "48", "32"):
         assert word in line
 
 

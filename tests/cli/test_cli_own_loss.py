@@ -1,10 +1,10 @@
 """A user's own loss, with no change to the suite: `--methods dm,path/to/file.py:function`."""
 
-import json
 import re
 
 import pytest
 import torch
+from outputs import accuracies_of, read_records
 from safetensors.torch import load_file
 
 LOSSES = """
@@ -80,6 +80,20 @@ mine = functools.partial(powers, power=2)
     "lambda": """
 mine = lambda real, syn, *, generator: (real.mean(1) - syn.mean(1)).square().sum(1)
 """,
+    "second form": """
+def mine(real, syn, *, generator, context, power: float = 2.0):
+    assert len(context.labels) == len(real) <= len(context.classes)
+    return (real.mean(1) - syn.mean(1)).abs().pow(power).sum(1) * (context.step + 1)
+""",
+    "class that keeps state": """
+class mine:
+    def __init__(self, *, rate: float = 0.9):
+        self.rate, self.mean = rate, 0.0
+
+    def __call__(self, real, syn, *, generator):
+        self.mean = self.rate * self.mean + (1 - self.rate) * real.mean(1)
+        return (self.mean - syn.mean(1)).square().sum(1)
+""",
     "objective of the suite": """
 from methods import METHODS
 
@@ -97,8 +111,7 @@ def losses(tmp_path):
 
 
 def records(out):
-    found = (json.loads(path.read_text()) for path in (out / "records").glob("*.json"))
-    return {record["spec"]["method"]: record for record in found}
+    return {record["spec"]["method"]: record for record in read_records(out)}
 
 
 def test_it_runs_beside_dm_from_the_command_line(command, tiny, tmp_path, losses):
@@ -106,14 +119,14 @@ def test_it_runs_beside_dm_from_the_command_line(command, tiny, tmp_path, losses
     arguments = ["--methods", f"dm,{losses}:means", "--ipc", "1", "--set", "match.lr_images=1", "--out", out]
     status, _, stderr = command("run_all.py", *tiny, *arguments)
     assert status == 0, stderr
-    found = records(out)
-    assert set(found) == {"dm", "means"}
+    both = records(out)
+    assert set(both) == {"dm", "means"}
     # The same loss under another name sees the same draws: the same losses, images and accuracies, to the last bit.
-    assert found["means"]["loss"] == found["dm"]["loss"]
-    assert found["means"]["accuracies"] == found["dm"]["accuracies"]
-    images = [load_file(out / "records" / f"{found[name]['hash']}.safetensors")["images"] for name in ("means", "dm")]
+    assert both["means"]["loss"] == both["dm"]["loss"]
+    assert accuracies_of(both["means"]) == accuracies_of(both["dm"])
+    images = [load_file(out / "records" / f"{both[name]['hash']}.safetensors")["images"] for name in ("means", "dm")]
     assert torch.equal(*images)
-    assert found["means"]["hash"] != found["dm"]["hash"]
+    assert both["means"]["hash"] != both["dm"]["hash"]
     assert "means" in (out / "report" / "table2.md").read_text()
     assert (out / "report" / "synthetic_digits_1_means.png").is_file()
 
@@ -128,12 +141,26 @@ def test_any_callable_with_the_signature_of_an_objective_will_do(main, tiny, tmp
     assert "mine" in stdout
 
 
+@pytest.mark.parametrize("style", ["second form", "class that keeps state"])
+def test_a_loss_that_asks_for_more_runs_and_starts_each_cell_afresh(main, tiny, tmp_path, style):
+    file, out = tmp_path / "loss.py", tmp_path / "out"
+    file.write_text(STYLES[style])
+    arguments = [*tiny, "--methods", f"{file}:mine", "--ipc", "1", "--seeds", "0,1", "--out", out]
+    status, _, stderr = main(*arguments)
+    assert status == 0, stderr
+    both = {record["spec"]["seed"]: record["loss"] for record in read_records(out)}
+    (path,) = (path for path in (out / "records").glob("*.json") if '"seed": 1,' in path.read_text())
+    path.unlink()
+    assert main(*arguments)[0] == 0  # alone now, without another cell before it
+    assert {record["spec"]["seed"]: record["loss"] for record in read_records(out)} == both
+
+
 def test_its_options_are_set_like_any_other_s(main, tiny, tmp_path, losses):
     out = tmp_path / "out"
     own = f"{losses}:powers"
     status, _, stderr = main(*tiny, "--methods", f"dm,{own}", "--ipc", "1", "--set", "powers.power=1.5", "--out", out)
     assert status == 0, stderr
-    assert records(out)["powers"]["spec"]["hyper"] == {"power": 1.5}
+    assert records(out)["powers"]["spec"]["settings"] == {"lr_images": 1.0, "power": 1.5}
     assert records(out)["powers"]["loss"] != records(out)["dm"]["loss"]
 
 
@@ -178,7 +205,7 @@ def test_two_losses_of_one_name_are_both_run_or_refused(main, tiny, tmp_path):
 
 
 def test_a_name_of_the_suite_s_own_is_refused(main, tiny, tmp_path):
-    (tmp_path / "own.py").write_text("def dm(real, syn, *, generator):\n    return (real - syn).sum((1, 2))\n")
+    (tmp_path / "own.py").write_text("def dm(real, syn, *, generator):\n    return (real.mean(1) - syn.mean(1)).square().sum(1)\n")
     status, _, stderr = main(*tiny, "--methods", f"{tmp_path / 'own.py'}:dm", "--out", tmp_path / "out")
     assert status == 2
     assert "'dm'" in stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from outputs import read_csv, read_records
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +30,14 @@ def again(finished, main, tiny, tmp_path, tree):
         status, stdout, stderr = main(*tiny, "--methods", "random,dm", "--ipc", "1", "--out", out, *more)
         return status, stdout, stderr, tree(out / "records")
 
-    return SimpleNamespace(out=out, records=out / "records", before=tree(out / "records"), run=call)
+    original = finished / "records"
+    return SimpleNamespace(out=out, records=out / "records", original=original, before=tree(out / "records"), run=call)
 
 
 def of_method(folder, method):
     """Return the record of a method: its file and its content."""
-    found = [(path, json.loads(path.read_text())) for path in folder.glob("*.json")]
-    ((path, record),) = [(path, record) for path, record in found if record["spec"]["method"] == method]
+    files = [(path, json.loads(path.read_text())) for path in folder.glob("*.json")]
+    ((path, record),) = [(path, record) for path, record in files if record["spec"]["method"] == method]
     return path, record
 
 
@@ -45,9 +47,15 @@ def changed(before, after):
 
 
 def results(folder):
-    """Return what a cell found, without times: those of another run differ."""
-    records = (json.loads(path.read_text()) for path in folder.glob("*.json"))
-    return {record["hash"]: (record["status"], record["accuracies"], record["loss"]) for record in records}
+    """Return the results of each cell, without times: those of another run differ."""
+    return {
+        record["hash"]: (
+            record["status"],
+            {evaluation["network"]: evaluation["accuracies"] for evaluation in record["evaluations"]},
+            record["loss"],
+        )
+        for record in read_records(folder.parent)
+    }
 
 
 def test_a_second_run_runs_nothing(again):
@@ -63,31 +71,135 @@ def test_a_second_run_runs_nothing(again):
 @pytest.mark.parametrize("method", ["random", "dm"])
 def test_only_a_deleted_record_is_run_again(again, method):
     path, _ = of_method(again.records, method)
-    found = results(again.records)
+    earlier = results(again.records)
     path.unlink()
     status, _, _, after = again.run()
     assert status == 0
     assert changed(again.before, after) == {path.stem}
-    assert results(again.records) == found  # the same seed, machine and threads: the same numbers
+    assert results(again.records) == earlier  # the same seed, machine and threads: the same numbers
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "half"])
-def test_a_damaged_record_is_run_again(again, content):
-    path, _ = of_method(again.records, "random")
-    text = path.read_text()
-    path.write_text(text[: len(text) // 2] if content == "half" else content)
-    status, _, _, after = again.run()
+@pytest.fixture
+def damaged(again):
+    """Return a function that damages the record of `random` in one of several ways, and returns its path."""
+
+    def damage(how):
+        path, record = of_method(again.records, "random")
+        text = path.read_text()
+        forms = {
+            "half": text[: len(text) // 2],
+            "version 1": json.dumps({name: value for name, value in record.items() if name != "schema_version"}),
+            "version 3": json.dumps(record | {"schema_version": 3}),
+            "another field": json.dumps(record | {"colour": "red"}),
+            "another type": json.dumps(record | {"loss": "none"}),
+            "another setting": json.dumps(record | {"spec": record["spec"] | {"hyper": {}}}),
+        }
+        path.write_text(forms.get(how, how))
+        return path
+
+    return damage
+
+
+DAMAGES = ["", "{", "[]", "{}", "half", "version 1", "version 3", "another field", "another type", "another setting"]
+
+
+def lines_about(path, text):
+    return [line for line in text.splitlines() if path.name in line]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_record_is_named_and_run_again(again, damaged, how):
+    path = damaged(how)
+    status, _, stderr, after = again.run()
     assert status == 0
     assert changed(again.before, after) == {path.stem}
     assert json.loads(path.read_text())["status"] == "ok"
+    assert len(lines_about(path, stderr)) == 1  # a word of what is wrong, in one line
+    assert "Traceback" not in stderr
+
+
+def test_what_is_wrong_with_a_record_is_said(again, damaged):
+    for how, words in {
+        "version 1": ["version 1", "bench.migrate"],
+        "version 3": ["version 3"],
+        "another field": ["colour"],
+        "another type": ["loss"],
+        "another setting": ["spec", "hyper"],
+        "half": ["json"],
+    }.items():
+        shutil.rmtree(again.records)
+        shutil.copytree(again.original, again.records)
+        path = damaged(how)
+        _, stdout, stderr, _ = again.run("--dry-run")
+        (line,) = lines_about(path, stderr)
+        for word in words:
+            assert word.lower() in line.lower()
+        assert "to run" in next(line for line in stdout.splitlines() if line.startswith(path.stem))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_report_from_records_alone_names_those_it_leaves_out(again, damaged, main, tree, how):
+    path = damaged(how)
+    before = tree(again.records)
+    status, _, stderr = main("--report-only", "--out", again.out)
+    assert status == 0
+    assert len(lines_about(path, stderr)) == 1
+    assert tree(again.records) == before
+    assert {row["method"] for row in read_csv(again.out / "report" / "accuracy.csv")} == {"dm"}
+
+
+@pytest.mark.parametrize("how", ["half", "version 1"])
+def test_a_record_of_another_grid_that_cannot_be_read_is_named_too(again, damaged, how):
+    path = damaged(how)
+    other = path.rename(path.with_stem("0123456789abcdef"))
+    status, _, stderr, after = again.run()
+    assert status == 0
+    assert len(lines_about(other, stderr)) == 1
+    assert other.name in after  # it is left as it is
+    assert "started" in stderr  # and the cell is run
+
+
+def test_where_no_record_can_be_read_the_report_says_why(again, main):
+    for path in again.records.glob("*.json"):
+        path.write_text("{}")
+    status, _, stderr = main("--report-only", "--out", again.out)
+    assert status == 2
+    for path in again.records.glob("*.json"):
+        assert path.name in stderr
+    assert "Traceback" not in stderr
 
 
 def test_force_runs_everything_again(again):
-    found = results(again.records)
+    earlier = results(again.records)
     status, _, _, after = again.run("--force")
     assert status == 0
     assert {name for name in after if after[name][0] == again.before[name][0]} == set()
-    assert results(again.records) == found
+    assert results(again.records) == earlier
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--precision", "fp32"], ["--precision", "fp32", "--set", "eval.precision=fp32"], ["--set", "eval.precision=fp32"]],
+)
+def test_one_precision_is_one_cell_however_it_is_named(again, options):
+    status, stdout, _, _ = again.run("--dry-run", *options)  # the profile quick runs in float32
+    assert status == 0
+    assert ["there" in line for line in stdout.splitlines()] == [True, True]
+
+
+def test_another_precision_is_another_cell(again):
+    _, stdout, _, _ = again.run("--dry-run", "--set", "eval.precision=bf16")
+    assert ["there" in line for line in stdout.splitlines()] == [False, False]
+
+
+def test_a_record_without_its_images_is_run_again(again):
+    path, _ = of_method(again.records, "dm")
+    path.with_suffix(".safetensors").unlink()
+    earlier = results(again.records)
+    status, _, _, after = again.run()
+    assert status == 0
+    assert changed(again.before, after) == {path.stem}
+    assert results(again.records) == earlier
 
 
 def test_more_seeds_run_only_the_new_cells(again):
@@ -150,7 +262,7 @@ def test_a_failed_cell_is_recorded_the_others_go_on_and_it_is_tried_again(main, 
     assert record["status"] == "failed"
     assert "RuntimeError" in record["error"]
     assert "these features are too wide for me" in record["error"]
-    assert record["accuracies"] == []
+    assert record["evaluations"] == []
     for method in ("random", "dm"):  # dm comes after it
         assert of_method(out / "records", method)[1]["status"] == "ok"
     assert {row.split(",")[2] for row in (out / "report" / "accuracy.csv").read_text().splitlines()[1:]} == {"random", "dm"}
@@ -238,11 +350,7 @@ def test_an_interrupted_run_exits_with_130_and_the_same_command_goes_on(start, c
     after = tree(out)
     kept = {name: entry for name, entry in before.items() if name.startswith("records")}
     assert {name: after[name] for name in kept} == kept
-    assert {json.loads(path.read_text())["spec"]["method"] for path in (out / "records").glob("*.json")} == {
-        "random",
-        "slow",
-        "dm",
-    }
+    assert {record["spec"]["method"] for record in read_records(out)} == {"random", "slow", "dm"}
     assert not [name for name in after if Path(name).name.startswith(".") or "tmp" in name]
 
 

@@ -1,25 +1,34 @@
-"""Point clouds and small helpers that the tests of the objectives share."""
+"""Point clouds and small helpers that the tests of the losses share."""
+
+from typing import Literal, get_args, get_origin
 
 import torch
 
+from bench.method import FeatureMatching
 from methods import METHODS
 
-OBJECTIVES = [name for name, method in METHODS.items() if method.objective is not None]
+LOSSES = {name: method for name, method in METHODS.items() if isinstance(method, FeatureMatching)}
+
+
+def _choices(field):
+    """Return the values of a setting that is a choice."""
+    if field.annotation is bool:
+        return False, True
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
 def _variants():
-    """Return each objective as `(name, hyper)`: with its defaults, and with each other choice of each option that is one.
+    """Return each loss as `(name, settings)`: with its defaults, and with each other value of each setting that is a choice.
 
     A lower precision is left out: what holds in exact arithmetic does not show in it.
     """
-    found = {}
-    for name in OBJECTIVES:
-        found[name] = (name, {})
-        for key, option in METHODS[name].options().items():
-            choices = (False, True) if option.kind is bool else option.choices
-            others = [choice for choice in choices if choice not in (option.default, "bf16")]
-            found |= {f"{name} {key}={choice}": (name, {key: choice}) for choice in others}
-    return found
+    variants = {}
+    for name, method in LOSSES.items():
+        variants[name] = (name, {})
+        for key, field in method.settings.model_fields.items():
+            others = [choice for choice in _choices(field) if choice not in (field.default, "bf16")]
+            variants |= {f"{name} {key}={choice}": (name, {key: choice}) for choice in others}
+    return variants
 
 
 VARIANTS = _variants()
@@ -27,9 +36,9 @@ VARIANTS = _variants()
 
 def clouds(classes=2, real=7, syn=3, dim=5, *, seed=0, dtype=torch.float64):
     """Return Gaussian real and synthetic points, `[C, n, d]` and `[C, m, d]`, in general position, with different means."""
-    draw = torch.Generator().manual_seed(seed)
-    first = torch.randn(classes, real, dim, generator=draw, dtype=torch.float64)
-    second = 0.8 * torch.randn(classes, syn, dim, generator=draw, dtype=torch.float64) + 0.5
+    source = generator(seed)
+    first = torch.randn(classes, real, dim, generator=source, dtype=torch.float64)
+    second = 0.8 * torch.randn(classes, syn, dim, generator=source, dtype=torch.float64) + 0.5
     return first.to(dtype), second.to(dtype)
 
 
@@ -57,33 +66,33 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def loss(name, real, syn, *, seed=0, **hyper):
-    """Return the objective's loss a class, `[C]`, as anyone outside the suite would ask for it."""
-    return METHODS[name].objective(**hyper)(real, syn, generator=generator(seed))
+def loss(name, real, syn, *, seed=0, **settings):
+    """Return the loss of each class, `[C]`, as anyone outside the suite would ask for it."""
+    return METHODS[name].objective(**settings)(real, syn, generator=generator(seed))
 
 
-def loss_and_gradient(name, real, syn, *, seed=0, **hyper):
-    """Return the loss a class, `[C]`, and the gradient of their sum, `[C, m, d]`."""
+def loss_and_gradient(name, real, syn, *, seed=0, **settings):
+    """Return the loss of each class, `[C]`, and the gradient of their sum, `[C, m, d]`."""
     syn = syn.detach().clone().requires_grad_()
-    value = loss(name, real, syn, seed=seed, **hyper)
-    (slope,) = torch.autograd.grad(value.sum(), syn)
-    return value.detach(), slope
+    value = loss(name, real, syn, seed=seed, **settings)
+    (gradient,) = torch.autograd.grad(value.sum(), syn)
+    return value.detach(), gradient
 
 
 def distances(x, y):
-    """Return |x_i - y_j| of `x` `[n, d]` and `y` `[m, d]` by a plain double loop."""
+    """Return |x_i - y_j| of `x` `[n, d]` and `y` `[m, d]` by a double loop."""
     return torch.stack([torch.stack([(a - b).square().sum().sqrt() for b in y]) for a in x])
 
 
 def central_differences(function, point, *, step=1e-6):
-    """Return the slope of the scalar `function` at `point` in every coordinate; in float64 good to about 1e-9.
+    """Return the gradient of the scalar `function` at `point`, coordinate by coordinate; in float64 good to about 1e-9.
 
     Truncation is of order step², rounding of order 1e-16 / step: 1e-6 balances them.
     """
-    slope = torch.zeros_like(point)
+    gradient = torch.zeros_like(point)
     for place in range(point.numel()):
         shift = torch.zeros_like(point).flatten()
         shift[place] = step
         shift = shift.view_as(point)
-        slope.view(-1)[place] = (function(point + shift) - function(point - shift)) / (2 * step)
-    return slope
+        gradient.view(-1)[place] = (function(point + shift) - function(point - shift)) / (2 * step)
+    return gradient

@@ -1,4 +1,4 @@
-"""Coresets: each rule against plain loops in float64, and the selection against the engine's own pieces."""
+"""Coresets: each rule against loops over numbers in float64, and the selection against the engine's own pieces."""
 
 from dataclasses import replace
 
@@ -9,15 +9,17 @@ from clouds import generator
 from test_contract import PROTOCOL, task_of, tiny_bundle
 
 from bench.errors import DistillationError
-from bench.evaluate import Trainer
 from bench.matching import normalise
 from bench.protocol import PROFILES
-from bench.runner import resolve_hyper
-from bench.types import Split, SyntheticSet
+from bench.training import Trainer
+from bench.types import Split
 from methods import METHODS
-from methods.coresets import herding, kcenter, kmeans, nearest_rows, select
+from methods.coreset import Coreset
+from methods.herding import herding
+from methods.kcenter import kcenter
+from methods.kmeans import kmeans, nearest_rows
 
-RULES = {"herding": herding, "kcenter": kcenter, "kmeans": kmeans}
+RULES = {name: method.rule for name, method in METHODS.items() if isinstance(method, Coreset)}
 every_rule = pytest.mark.parametrize("name", RULES)
 clouds = pytest.mark.parametrize("seed", range(5))
 
@@ -95,10 +97,10 @@ def test_no_row_is_chosen_twice_even_among_duplicates(name):
 
 
 @clouds
-def test_one_row_is_the_nearest_to_the_mean_whatever_the_rule(seed):
+def test_one_row_is_the_nearest_to_the_mean_by_each_of_these_rules(seed):
     features = cloud(seed)
     expected = min((distance(features.mean(0), row), index) for index, row in enumerate(features))[1]
-    assert [rule(features, 1, generator=generator()).tolist() for rule in RULES.values()] == [[expected]] * len(RULES)
+    assert [rule(features, 1, generator=generator()).tolist() for rule in (herding, kcenter, kmeans)] == [[expected]] * 3
 
 
 # ---- selection ----
@@ -117,11 +119,11 @@ def class_features(task, epochs):
     """Return each class's features under the network that the selection is to train, and that class's indices."""
     train = task.bundle.train
     images = normalise(train.images, task.bundle)
-    settings = replace(task.spec.protocol.whole, epochs=epochs)
-    trainer = Trainer(task, SyntheticSet(images, train.labels), settings, stage="selection")
-    parameters = trainer.train(0, lambda *_: None)
+    network = task.network("convnet")
+    trainer = Trainer(task, network, train.labels, task.whole.changed(epochs=epochs), stage="selection")
+    weights = trainer.train(images, 0, lambda epoch, begin: None)
     with torch.no_grad():
-        features = task.network.features(images, parameters)
+        features = network.features(images, weights.all)
     members = [(train.labels == label).nonzero().flatten() for label in range(3)]
     return [features[index] for index in members], members
 
@@ -129,55 +131,68 @@ def class_features(task, epochs):
 @every_rule
 def test_a_method_selects_by_features_of_a_network_trained_on_the_whole_set(name):
     task = uneven(METHODS[name], epochs="3")
-    found = METHODS[name].distill(task)
+    syn = METHODS[name].distill(task, task.spec.settings)
     features, members = class_features(task, 3)
     expected = []
     for label, (rows, index) in enumerate(zip(features, members, strict=True)):
         expected += index[RULES[name](rows, 2, generator=task.streams.generator("selection", label + 1))].tolist()
-    assert torch.equal(found.images, normalise(task.bundle.train.images[expected], task.bundle))
-    assert found.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(syn.images, normalise(task.bundle.train.images[expected], task.bundle))
+    assert syn.labels.tolist() == [0, 0, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(("text", "epochs"), [("4", 4), ("none", PROTOCOL.whole.epochs)])
 def test_a_rule_sees_one_class_at_a_time_under_a_network_of_so_many_epochs(text, epochs):
     task = uneven(METHODS["herding"], epochs=text)
-    seen = []
+    features_by_class = []
 
     def rule(features, count, *, generator):
         assert count == 2
         assert not features.requires_grad
-        seen.append(features)
+        features_by_class.append(features)
         return torch.tensor([1, 0])
 
-    syn = select(task, rule)
+    syn = replace(METHODS["herding"], rule=rule).distill(task, task.spec.settings)
     expected, members = class_features(task, epochs)
-    for found, rows in zip(seen, expected, strict=True):
-        torch.testing.assert_close(found, rows, atol=1e-5, rtol=1e-4)
+    for features, rows in zip(features_by_class, expected, strict=True):
+        torch.testing.assert_close(features, rows, atol=1e-5, rtol=1e-4)
     order = [int(index[place]) for index in members for place in (1, 0)]
     assert torch.equal(syn.images, normalise(task.bundle.train.images[order], task.bundle))
 
 
-def test_training_is_part_of_the_seconds_and_told_while_it_goes_on():
-    said = []
-    task = replace(task_of(METHODS["kcenter"], epochs="2"), report=said.append)
-    trace = METHODS["kcenter"].distill(task).trace
+def test_training_is_part_of_the_seconds_and_reported_while_it_goes_on():
+    reports = []
+    task = replace(task_of(METHODS["kcenter"], epochs="2"), report=reports.append)
+    trace = METHODS["kcenter"].distill(task, task.spec.settings).trace
     assert set(trace.seconds) == {"features", "loss"}
     assert trace.seconds["features"] > trace.seconds["loss"] > 0
     assert (trace.loss, trace.iteration_seconds) == ((), ())
     assert set(trace.kernels) == {"selection training", "selection features"}
-    assert [progress.done for progress in said] == [0, 36, 72]  # a batch an epoch; `step` trains one epoch more than named
-    assert {(progress.stage, progress.total) for progress in said} == {("distill", 108)}
+    assert [progress.done for progress in reports] == [0, 36, 72]  # a batch an epoch; `step` trains one epoch more than named
+    assert {(progress.stage, progress.total) for progress in reports} == {("distill", 108)}
 
 
 def test_a_network_that_diverges_is_an_error():
     task = task_of(METHODS["herding"])
-    whole = replace(task.spec.protocol.whole, lr=1e30)
-    spec = replace(task.spec, protocol=replace(task.spec.protocol, whole=whole))
+    protocol = task.spec.protocol.changed(whole=task.whole.changed(lr=1e30))
+    diverging = replace(task, spec=task.spec.model_copy(update={"protocol": protocol}))
     with pytest.raises(DistillationError, match="no finite numbers"):
-        METHODS["herding"].distill(replace(task, spec=spec))
+        METHODS["herding"].distill(diverging, task.spec.settings)
 
 
 @every_rule
 def test_short_profiles_train_less_and_the_paper_s_as_long_as_the_whole_set(name):
-    found = {profile: resolve_hyper(METHODS[name], {}, protocol)[0] for profile, protocol in PROFILES.items()}
-    assert found == {"quick": {"epochs": 5}, "cpu": {"epochs": 2}, "paper": {"epochs": None}}
+    epochs = {profile: METHODS[name].resolve({}, profile=profile).epochs for profile in PROFILES}
+    assert epochs == {"quick": 5, "cpu": 2, "paper": None}
+
+
+def test_the_features_may_be_another_network_s():
+    task = uneven(METHODS["herding"], network="lenet")
+    widths = []
+
+    def rule(features, count, *, generator):
+        widths.append(features.shape[1])
+        return herding(features, count, generator=generator)
+
+    syn = replace(METHODS["herding"], rule=rule).distill(task, task.spec.settings)
+    assert set(widths) == {task.network("lenet").features_dim}
+    assert syn.images.shape == (6, 1, 8, 8)  # of the dataset's size, though LeNet sees them enlarged

@@ -1,11 +1,14 @@
-"""DM against its formula, plain loops and closed forms."""
+"""DM against its formula, loops and closed forms."""
 
 import pytest
 import torch
 from clouds import clouds, loss, loss_and_gradient
 
+from bench.errors import UsageError
+from methods import METHODS
 
-def plain_dm(real, syn):
+
+def squared_mean_difference(real, syn):
     """Return |mean difference|² of one class, coordinate by coordinate in Python floats."""
     total = 0.0
     for k in range(real.shape[1]):
@@ -15,7 +18,7 @@ def plain_dm(real, syn):
     return total
 
 
-def plain_linear_mmd(real, syn):
+def linear_mmd(real, syn):
     """Return the biased squared MMD of the linear kernel: mean k(x, x') - 2 mean k(x, y) + mean k(y, y')."""
 
     def mean_kernel(first, second):
@@ -24,8 +27,8 @@ def plain_linear_mmd(real, syn):
     return mean_kernel(real, real) - 2 * mean_kernel(real, syn) + mean_kernel(syn, syn)
 
 
-@pytest.mark.parametrize("oracle", [plain_dm, plain_linear_mmd])
-def test_loss_is_that_of_plain_loops(oracle):
+@pytest.mark.parametrize("oracle", [squared_mean_difference, linear_mmd])
+def test_loss_is_that_of_loops(oracle):
     real, syn = clouds(classes=3)
     expected = torch.tensor([oracle(x, y) for x, y in zip(real, syn, strict=True)], dtype=torch.float64)
     torch.testing.assert_close(loss("dm", real, syn), expected, rtol=1e-12, atol=0)
@@ -33,9 +36,9 @@ def test_loss_is_that_of_plain_loops(oracle):
 
 def test_gradient_is_the_mean_difference_for_every_row():
     real, syn = clouds(syn=4)
-    _, slope = loss_and_gradient("dm", real, syn)
+    _, gradient = loss_and_gradient("dm", real, syn)
     row = 2 / 4 * (syn.mean(1) - real.mean(1))  # d|mean difference|²/dy_j, the same for every j
-    torch.testing.assert_close(slope, row[:, None].expand_as(slope), rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient, row[:, None].expand_as(gradient), rtol=1e-12, atol=0)
 
 
 def test_translation_costs_its_squared_length():
@@ -53,11 +56,12 @@ def test_equal_means_of_different_clouds_cost_nothing():
     # DM sees means alone: that is what the other losses are compared with.
     real, _ = clouds(real=6)
     mean = real.mean(1, keepdim=True)
-    value, slope = loss_and_gradient("dm", real, mean - 3 * (real - mean))
+    value, gradient = loss_and_gradient("dm", real, mean - 3 * (real - mean))
     torch.testing.assert_close(value, torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-28)
-    torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-14)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-14)
 
 
-def test_it_has_no_options():
-    with pytest.raises(TypeError):
+def test_it_has_no_settings_but_the_learning_rate():
+    assert set(METHODS["dm"].settings.model_fields) == {"lr_images"}
+    with pytest.raises(UsageError, match="blur"):
         loss("dm", *clouds(), blur=0.1)

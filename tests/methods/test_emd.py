@@ -1,4 +1,4 @@
-"""EMD against closed forms, brute force, a plain linear program and scipy's distance on the line."""
+"""EMD against closed forms, brute force, a linear program and scipy's distance on the line."""
 
 import itertools
 import warnings
@@ -10,7 +10,8 @@ from clouds import clouds, distances, generator, loss, loss_and_gradient
 from scipy.optimize import linprog
 from scipy.stats import wasserstein_distance
 
-from bench.errors import DistillationError
+from bench.errors import DistillationError, UsageError
+from bench.threads import Workers
 from methods import METHODS
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
@@ -26,36 +27,36 @@ def linear_program(cost):
             rows[i, i * m + j] = 1
             rows[n + j, i * m + j] = 1
     sides = np.concatenate([np.full(n, 1 / n), np.full(m, 1 / m)])
-    found = linprog(cost.numpy().ravel(), A_eq=rows, b_eq=sides, bounds=(0, None), method="highs")
-    assert found.status == 0
-    return torch.from_numpy(found.x.reshape(n, m))
+    solution = linprog(cost.numpy().ravel(), A_eq=rows, b_eq=sides, bounds=(0, None), method="highs")
+    assert solution.status == 0
+    return torch.from_numpy(solution.x.reshape(n, m))
 
 
 def test_one_synthetic_point_costs_the_mean_distance():
     real, syn = clouds(classes=3, syn=1)
-    value, slope = loss_and_gradient("emd", real, syn)
+    value, gradient = loss_and_gradient("emd", real, syn)
     away = syn - real  # [C, n, d]
     length = away.norm(dim=2, keepdim=True)
     torch.testing.assert_close(value, length.mean((1, 2)), **EXACT)
-    torch.testing.assert_close(slope[:, 0], (away / length).mean(1), **EXACT)
+    torch.testing.assert_close(gradient[:, 0], (away / length).mean(1), **EXACT)
 
 
 def test_translation_costs_its_length():
     # f(x) = x·t/|t| is an optimal potential, so mass moves along t alone: every row's gradient is t/|t|/m.
     real, _ = clouds(real=9)
     shift = torch.tensor([3.0, 0.0, -4.0, 0.0, 12.0], dtype=torch.float64)
-    value, slope = loss_and_gradient("emd", real, real + shift)
+    value, gradient = loss_and_gradient("emd", real, real + shift)
     torch.testing.assert_close(value, torch.full((2,), 13.0, dtype=torch.float64), **EXACT)
-    torch.testing.assert_close(slope, (shift / 13 / 9).expand_as(slope), **EXACT)
+    torch.testing.assert_close(gradient, (shift / 13 / 9).expand_as(gradient), **EXACT)
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 5), (8, 1), (6, 6), (12, 5), (5, 12), (40, 7)])
 def test_points_on_a_line_cost_what_scipy_says(n, m):
-    draw = generator(n * 100 + m)
-    x, y = torch.randn(n, generator=draw, dtype=torch.float64), torch.randn(m, generator=draw, dtype=torch.float64) + 0.3
-    direction = torch.randn(6, generator=draw, dtype=torch.float64)
+    source = generator(n * 100 + m)
+    x, y = torch.randn(n, generator=source, dtype=torch.float64), torch.randn(m, generator=source, dtype=torch.float64) + 0.3
+    direction = torch.randn(6, generator=source, dtype=torch.float64)
     direction /= direction.norm()
-    origin = torch.randn(6, generator=draw, dtype=torch.float64)
+    origin = torch.randn(6, generator=source, dtype=torch.float64)
     real, syn = origin + x[None, :, None] * direction, origin + y[None, :, None] * direction
     expected = torch.tensor([wasserstein_distance(x.numpy(), y.numpy())], dtype=torch.float64)
     torch.testing.assert_close(loss("emd", real, syn), expected, **EXACT)
@@ -75,7 +76,7 @@ def test_equal_sizes_cost_the_best_of_all_matchings(seed):
 @pytest.mark.parametrize(("n", "m"), [(7, 3), (3, 7), (10, 4), (6, 6)])
 def test_loss_and_gradient_are_those_of_a_linear_program(n, m):
     real, syn = clouds(classes=2, real=n, syn=m, seed=n + m)
-    value, slope = loss_and_gradient("emd", real, syn)
+    value, gradient = loss_and_gradient("emd", real, syn)
     for c in range(2):
         cost = distances(real[c], syn[c])
         plan = linear_program(cost)
@@ -83,22 +84,22 @@ def test_loss_and_gradient_are_those_of_a_linear_program(n, m):
         away = (syn[c][None] - real[c][:, None]) / cost[:, :, None]  # [n, m, d]
         # HiGHS keeps constraints to 1e-7 by default, and at a vertex this small to rounding.
         torch.testing.assert_close(value[c], (plan * cost).sum(), rtol=1e-9, atol=0)
-        torch.testing.assert_close(slope[c], (plan[:, :, None] * away).sum(0), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(gradient[c], (plan[:, :, None] * away).sum(0), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("factor", [1e-4, 7.3, 1e5])
 def test_scaled_features_scale_the_loss(factor):
     real, syn = clouds()
-    value, slope = loss_and_gradient("emd", real, syn)
-    scaled, scaled_slope = loss_and_gradient("emd", factor * real, factor * syn)
+    value, gradient = loss_and_gradient("emd", real, syn)
+    scaled, scaled_gradient = loss_and_gradient("emd", factor * real, factor * syn)
     torch.testing.assert_close(scaled / factor, value, **EXACT)
-    torch.testing.assert_close(scaled_slope, slope, **EXACT)  # W1 is of degree one, its gradient of degree zero
+    torch.testing.assert_close(scaled_gradient, gradient, **EXACT)  # W1 is of degree one, its gradient of degree zero
 
 
 @pytest.mark.parametrize(("n", "m"), [(20, 1), (20, 6), (6, 20)])
 def test_no_row_of_the_gradient_is_longer_than_its_mass(n, m):
-    _, slope = loss_and_gradient("emd", *clouds(classes=4, real=n, syn=m))
-    assert slope.norm(dim=2).max() <= (1 + 1e-12) / m
+    _, gradient = loss_and_gradient("emd", *clouds(classes=4, real=n, syn=m))
+    assert gradient.norm(dim=2).max() <= (1 + 1e-12) / m
 
 
 @pytest.mark.parametrize(("n", "m"), [(20, 1), (20, 6), (6, 20)])
@@ -110,9 +111,9 @@ def test_loss_is_at_least_the_distance_of_the_means(n, m):
 
 def test_the_same_points_in_another_order_cost_nothing():
     real, _ = clouds(real=9)
-    value, slope = loss_and_gradient("emd", real, real.flip(1))
+    value, gradient = loss_and_gradient("emd", real, real.flip(1))
     assert torch.equal(value, torch.zeros_like(value))
-    assert torch.equal(slope, torch.zeros_like(slope))
+    assert torch.equal(gradient, torch.zeros_like(gradient))
 
 
 def test_loss_is_symmetric():
@@ -130,13 +131,13 @@ def test_small_distances_far_from_the_origin_are_right_in_float32():
     torch.testing.assert_close(value, torch.full((2,), 8 / 64), rtol=1e-5, atol=0)
 
 
-def test_threads_change_nothing(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 4])
+def test_workers_change_nothing(threads):
     real, syn = clouds(classes=9, real=12, syn=5)
-    values = []
-    for threads in (1, 4):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        values.append(loss_and_gradient("emd", real, syn))
-    assert all(torch.equal(one, other) for one, other in zip(*values, strict=True))
+    expected = loss_and_gradient("emd", real, syn)
+    with Workers(threads) as workers, workers.serving():
+        values = loss_and_gradient("emd", real, syn)
+    assert all(torch.equal(value, other) for value, other in zip(values, expected, strict=True))
 
 
 def test_a_simplex_that_does_not_converge_raises():
@@ -157,6 +158,7 @@ def test_features_that_are_no_finite_numbers_raise(value, side):
         loss("emd", real, syn)
 
 
-def test_the_bound_on_iterations_is_a_checked_option():
-    option = METHODS["emd"].options()["max_iterations"]
-    assert (option.kind, option.default, str(option.range)) == (int, 1_000_000, "at least 1")
+def test_the_bound_on_iterations_is_a_checked_setting():
+    assert METHODS["emd"].settings().max_iterations == 1_000_000
+    with pytest.raises(UsageError, match="max_iterations takes a whole number at least 1"):
+        METHODS["emd"].settings(max_iterations=0)

@@ -1,6 +1,4 @@
-"""DC and DSA against plain loops in float64, finite differences, and the published schedules."""
-
-from dataclasses import replace
+"""DC and DSA against loops over numbers in float64, finite differences, and the published schedules."""
 
 import pytest
 import torch
@@ -9,35 +7,41 @@ from clouds import central_differences
 from test_contract import task_of
 
 from bench.augment import Augmentation
-from bench.compute import Compute, Kernel, _training_loss
+from bench.compute import Compute
 from bench.errors import UsageError
-from bench.evaluate import Trainer
+from bench.kernels import kernel_of
 from bench.matching import class_members, draw_real, initial_images, normalise, starting_images
-from bench.networks import ConvNet
+from bench.networks.network import fit
+from bench.networks.weights import Weights
+from bench.training import Trainer
 from methods import METHODS
+from methods.dsa import SiameseGradientMatching
 from methods.gradient import (
     GradientMatching,
-    SiameseGradientMatching,
     class_loss,
     gradient_distance,
     match_gradients,
+    matched_weights,
     real_gradients,
-    weights_of,
 )
 
 
+def double(weights):
+    """Return the weights in float64, to be trained."""
+    return Weights(tuple(parameter.double() for parameter in weights.parameters)).trainable()
+
+
 def small_network(*, width=3):
-    """Return a network for 8x8 grey images of three classes, and its parameters in float64."""
-    network = ConvNet.fit((1, 8, 8), classes=3, width=width, depth=None)
-    draw = torch.Generator().manual_seed(0)
-    return network, tuple(p.double().requires_grad_() for p in network.init(draw))
+    """Return a network for 8x8 grey images of three classes, and its weights in float64."""
+    network = fit("convnet", (1, 8, 8), classes=3, width=width, depth=None)
+    return network, double(network.init(torch.Generator().manual_seed(0)))
 
 
 def noise(*shape, seed=1):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def plain_distance(real, syn):
+def distance_of_numbers(real, syn):
     """Return the distance of gradients, number by number."""
     total = 0.0
     for g, h in zip(real, syn, strict=True):
@@ -52,10 +56,10 @@ def plain_distance(real, syn):
 # ---- the distance ----
 
 
-def test_the_distance_is_that_of_a_plain_loop():
+def test_the_distance_is_that_of_a_loop_over_numbers():
     real = [noise(4, 2, 3, 3), noise(3, 8, seed=2)]
     syn = [noise(4, 2, 3, 3, seed=3), noise(3, 8, seed=4)]
-    assert gradient_distance(real, syn).item() == pytest.approx(plain_distance(real, syn), rel=1e-12)
+    assert gradient_distance(real, syn).item() == pytest.approx(distance_of_numbers(real, syn), rel=1e-12)
 
 
 def test_the_distance_is_zero_at_equality_two_a_row_opposite_and_blind_to_length():
@@ -77,33 +81,37 @@ def test_a_row_of_zeros_is_at_distance_one_with_a_finite_slope():
 
 
 def test_only_the_weights_of_convolutions_and_of_the_linear_layer_are_matched():
-    network, parameters = small_network()
-    assert [tuple(p.shape) for p in weights_of(parameters)] == [(3, 1, 3, 3), (3, 3, 3, 3), (3, network.features_dim)]
+    network, weights = small_network()
+    assert [tuple(parameter.shape) for parameter in matched_weights(weights)] == [
+        (3, 1, 3, 3),
+        (3, 3, 3, 3),
+        (3, network.features_dim),
+    ]
 
 
 @pytest.mark.parametrize("chunk", [12, 5, 3])
 def test_real_gradients_are_those_of_the_whole_batch(chunk):
-    network, parameters = small_network()
+    network, weights = small_network()
     images = noise(12, 1, 8, 8)
-    kernel = Kernel(_training_loss(network), compile=False)
-    found = real_gradients(Compute(torch.device("cpu"), "fp32", 1), kernel, images, 2, parameters, chunk=chunk)
-    loss = F.cross_entropy(network.logits(images, parameters), torch.full((12,), 2))
-    for own, plain in zip(found, torch.autograd.grad(loss, weights_of(parameters)), strict=True):
+    kernel = kernel_of("loss", network, training=True, compile=False)
+    gradients = real_gradients(Compute(torch.device("cpu"), "fp32", 1), kernel, images, 2, weights, chunk=chunk)
+    loss = F.cross_entropy(network.logits(images, weights.all), torch.full((12,), 2))
+    for gradient, expected in zip(gradients, torch.autograd.grad(loss, matched_weights(weights)), strict=True):
         # Chunks are weighted in float32, whose 1/12 is off by 3e-9.
-        torch.testing.assert_close(own, plain, rtol=1e-6, atol=1e-8)
-        assert not own.requires_grad
+        torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-8)
+        assert not gradient.requires_grad
 
 
-def test_the_loss_is_the_distance_of_plain_gradients_and_its_slope_that_of_finite_differences():
-    network, parameters = small_network()
-    target = [noise(*p.shape, seed=5) for p in weights_of(parameters)]
+def test_the_loss_is_the_distance_of_torch_s_gradients_and_its_slope_that_of_finite_differences():
+    network, weights = small_network()
+    target = [noise(*parameter.shape, seed=5) for parameter in matched_weights(weights)]
     images = noise(2, 1, 8, 8, seed=6).requires_grad_()
 
     def value(images):
-        loss = F.cross_entropy(network.logits(images, parameters), torch.tensor([1, 1]))
-        return plain_distance(target, torch.autograd.grad(loss, weights_of(parameters)))
+        loss = F.cross_entropy(network.logits(images, weights.all), torch.tensor([1, 1]))
+        return distance_of_numbers(target, torch.autograd.grad(loss, matched_weights(weights)))
 
-    loss = class_loss(network, target, images, 1, parameters)
+    loss = class_loss(network, target, images, 1, weights)
     assert loss.item() == pytest.approx(value(images.detach()), rel=1e-10)
     (slope,) = torch.autograd.grad(loss, images)
     expected = central_differences(lambda point: value(point.detach()), images.detach())
@@ -114,18 +122,18 @@ def test_the_loss_is_the_distance_of_plain_gradients_and_its_slope_that_of_finit
 # ---- the loop ----
 
 
-def plain_algorithm(task, settings, *, outer, inner):
+def published_algorithm(task, settings, *, outer, inner):
     """Return the images and losses of Algorithm 1 in float64: class by class, with torch's own SGD, on the same draws."""
-    network, bundle, streams = task.network, task.bundle, task.streams
+    network, bundle, streams = task.network("convnet"), task.bundle, task.streams
     augmentation = Augmentation.parse(settings.augment, flip=bundle.flip)
     start = starting_images(task, settings.start)
     images = start.images.double().unflatten(0, (3, 2)).requires_grad_()
     optimizer = torch.optim.SGD([images], lr=settings.lr_images, momentum=settings.momentum)
     losses = []
     for iteration in range(settings.iterations):
-        parameters = [p.double().requires_grad_() for p in network.init(streams.generator("extractor", iteration))]
-        weights = [p for p in parameters if p.dim() > 1]
-        network_optimizer = torch.optim.SGD(parameters, lr=settings.lr_network)
+        weights = double(network.init(streams.generator("extractor", iteration)))
+        matched = [parameter for parameter in weights.parameters if parameter.dim() > 1]
+        network_optimizer = torch.optim.SGD(weights.parameters, lr=settings.lr_network)
         inner_draws, total = streams.generator("inner", iteration), 0.0
         for turn in range(outer):
             step = iteration * outer + turn
@@ -136,11 +144,11 @@ def plain_algorithm(task, settings, *, outer, inner):
             loss = torch.zeros((), dtype=torch.float64)
             for c in range(3):
                 entropies = [
-                    F.cross_entropy(network.logits(x[c], parameters), torch.full((len(x[c]),), c)) for x in (real, syn)
+                    F.cross_entropy(network.logits(x[c], weights.all), torch.full((len(x[c]),), c)) for x in (real, syn)
                 ]
-                target = torch.autograd.grad(entropies[0], weights)
-                found = torch.autograd.grad(entropies[1], weights, create_graph=True)
-                for g, h in zip(target, found, strict=True):
+                target = torch.autograd.grad(entropies[0], matched)
+                gradient = torch.autograd.grad(entropies[1], matched, create_graph=True)
+                for g, h in zip(target, gradient, strict=True):
                     for row, other in zip(g.flatten(1), h.flatten(1), strict=True):
                         loss = loss + 1 - row @ other / (row.norm() * other.norm() + 1e-6)
             optimizer.zero_grad()
@@ -152,31 +160,53 @@ def plain_algorithm(task, settings, *, outer, inner):
                 each = augmentation.draw(inner_draws, 6, shared=True)
                 batch = augmentation.apply(images.detach().flatten(0, 1)[order].unsqueeze(1), each).squeeze(1)
                 network_optimizer.zero_grad()
-                F.cross_entropy(network.logits(batch, parameters), start.labels[order]).backward()
+                F.cross_entropy(network.logits(batch, weights.all), start.labels[order]).backward()
                 network_optimizer.step()
         losses.append(total)
     return images.detach().flatten(0, 1), losses
 
 
 @pytest.mark.parametrize(("name", "outer", "inner"), [("dc", 1, 1), ("dc", 3, 2), ("dsa", 1, 1), ("dsa", 3, 2)])
-def test_distilling_is_the_plain_algorithm(name, outer, inner):
+def test_distilling_is_the_published_algorithm(name, outer, inner):
     kind = {"dc": GradientMatching, "dsa": SiameseGradientMatching}[name]
     settings = kind(iterations=2, outer=outer, inner=inner, real_batch=5, lr_images=0.05, lr_network=0.5)
     task = task_of(METHODS[name])
-    found = match_gradients(task, settings)
-    images, losses = plain_algorithm(task, settings, outer=outer, inner=inner)
-    assert found.trace.loss == pytest.approx(losses, rel=2e-3)
+    syn = match_gradients(task, settings)
+    images, losses = published_algorithm(task, settings, outer=outer, inner=inner)
+    assert syn.trace.loss == pytest.approx(losses, rel=2e-3)
     moved = (images - starting_images(task, settings.start).images).abs().max()
-    assert (found.images - images).abs().max() < 0.02 * moved
+    assert (syn.images - images).abs().max() < 0.02 * moved
 
 
 def test_the_network_is_trained_between_the_outer_steps_alone(monkeypatch):
     epochs, epoch = [], Trainer.epoch
-    monkeypatch.setattr(Trainer, "epoch", lambda self, *given: epochs.append(1) or epoch(self, *given))
+    monkeypatch.setattr(Trainer, "epoch", lambda self, *rest: epochs.append(1) or epoch(self, *rest))
     for outer, count in ((1, 0), (3, 2 * 2 * 4)):
         epochs.clear()
         match_gradients(task_of(METHODS["dc"]), GradientMatching(iterations=2, outer=outer, inner=4, real_batch=4))
         assert len(epochs) == count
+
+
+def test_the_network_is_trained_on_the_images_as_they_are_at_that_time(monkeypatch):
+    trained_on = []
+    monkeypatch.setattr(Trainer, "epoch", lambda self, images, *rest: trained_on.append(images.clone()))
+    settings = GradientMatching(iterations=1, outer=3, inner=1, real_batch=4, lr_images=1.0)
+    task = task_of(METHODS["dc"])
+    syn = match_gradients(task, settings)
+    start, (first, second) = starting_images(task, settings.start), trained_on
+    for earlier, later in ((start.images, first), (first, second), (second, syn.images)):
+        assert earlier.shape == later.shape
+        assert not torch.equal(earlier, later)
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet-bn"])
+def test_the_gradients_of_another_network_are_matched(name):
+    settings = GradientMatching(iterations=2, outer=2, inner=2, real_batch=4)
+    task = task_of(METHODS["dc"])
+    syn, usual = (match_gradients(task, settings.changed(network=network)) for network in (name, "convnet"))
+    assert syn.images.shape == usual.images.shape
+    assert syn.images.isfinite().all()
+    assert not torch.equal(syn.images, usual.images)
 
 
 def test_matching_lowers_the_loss():
@@ -197,7 +227,7 @@ def test_dsa_starts_where_matching_does_and_dc_from_the_engine_s_noise():
 
 
 def test_the_defaults_are_the_published_ones():
-    dc, dsa = ({key: option.default for key, option in METHODS[name].options().items()} for name in ("dc", "dsa"))
+    dc, dsa = (dict(METHODS[name].settings()) for name in ("dc", "dsa"))
     assert dc == {
         "iterations": 1000,
         "outer": None,
@@ -208,6 +238,7 @@ def test_the_defaults_are_the_published_ones():
         "lr_network": 0.01,
         "start": "noise",
         "augment": "none",
+        "network": "convnet",
     }
     assert dsa == dc | {"start": "real", "augment": "color_crop_cutout_flip_scale_rotate"}
 
@@ -225,6 +256,6 @@ def test_what_is_out_of_range_is_refused():
     with pytest.raises(UsageError, match="outer takes"):
         GradientMatching(outer=0)
     with pytest.raises(UsageError, match="augmentation"):
-        replace(GradientMatching(), augment="colour")
+        GradientMatching().changed(augment="colour")
     with pytest.raises(UsageError, match="augmentation"):  # before any work starts
         task_of(METHODS["dsa"], augment="colour")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from clouds import central_differences, clouds, distances, generator, loss, loss_and_gradient
 
+import bench.distances
 from bench.errors import UsageError
 from methods import METHODS
 
@@ -25,8 +26,8 @@ def log_sum_exp(terms):
     return highest + math.log(sum(math.exp(term - highest) for term in terms))
 
 
-def plain_sinkhorn(cost, temperature):
-    """Return the entropic transport cost of one class, uniform weights, by plain loops until both marginals hold.
+def converged_sinkhorn(cost, temperature):
+    """Return the entropic transport cost of one class, uniform weights, by loops until both marginals hold.
 
     min_P <P, cost> + temperature · KL(P | a ⊗ b) = mean f + mean g at the fixed point.
     """
@@ -50,7 +51,7 @@ def reference(real, syn, *, p, blur, debias):
     """Return the Sinkhorn loss of one class at temperature (blur · median distance)^p."""
 
     def transport(x, y):
-        return plain_sinkhorn(distances(x, y) ** p / p, temperature)
+        return converged_sinkhorn(distances(x, y) ** p / p, temperature)
 
     temperature = (blur * median_distance(real, syn)) ** p
     value = transport(real, syn)
@@ -60,7 +61,7 @@ def reference(real, syn, *, p, blur, debias):
 @pytest.mark.parametrize("debias", [False, True])
 @pytest.mark.parametrize("blur", [1.0, 0.3])
 @pytest.mark.parametrize("p", [1, 2])
-def test_loss_is_that_of_a_converged_plain_reference(p, blur, debias):
+def test_loss_is_that_of_a_converged_reference(p, blur, debias):
     real, syn = clouds(classes=2, syn=4, dim=3)
     value = loss("sinkhorn", real, syn, p=p, blur=blur, debias=debias, scaling=FINE)
     expected = [reference(x, y, p=p, blur=blur, debias=debias) for x, y in zip(real, syn, strict=True)]
@@ -104,9 +105,9 @@ def test_gradient_is_that_of_finite_differences_at_a_fixed_temperature(p, debias
 
 def relu_clouds():
     """Return features as the extractor's: not negative, many dimensions, distances close to their median."""
-    draw = generator(0)
-    real = torch.randn(3, 64, 256, generator=draw).relu()
-    return real, (0.9 * torch.randn(3, 10, 256, generator=draw) + 0.1).relu()
+    source = generator(0)
+    real = torch.randn(3, 64, 256, generator=source).relu()
+    return real, (0.9 * torch.randn(3, 10, 256, generator=source) + 0.1).relu()
 
 
 def test_loss_approaches_exact_transport_from_above_as_the_blur_shrinks():
@@ -132,9 +133,44 @@ def test_loss_exceeds_exact_transport_by_no_more_than_the_entropy(blur):
 
 
 def test_the_defaults_are_those_of_the_issue():
-    options = METHODS["sinkhorn"].options()
-    defaults = {name: options[name].default for name in ("p", "blur", "scaling", "debias")}
-    assert defaults == {"p": 1, "blur": 0.01, "scaling": 0.9, "debias": False}
+    assert dict(METHODS["sinkhorn"].settings()) == {"lr_images": 1.0, "p": 1, "blur": 0.01, "scaling": 0.9, "debias": False}
+
+
+@pytest.mark.parametrize("debias", [False, True])
+@pytest.mark.parametrize("p", [1, 2])
+def test_where_the_points_are_stored_means_nothing(p, debias):
+    # The two sets may be views of one tensor, in either order, may overlap, and may even be the same tensor.
+    real, syn = clouds(classes=3, real=6, syn=6)
+    settings = {"p": p, "debias": debias}
+    for n, m in ((6, 3), (6, 6), (3, 6)):
+        value, gradient = loss_and_gradient("sinkhorn", real[:, :n], syn[:, :m], **settings)
+        real_first = torch.cat([real[:, :n], syn[:, :m]], 1).requires_grad_().split([n, m], 1)
+        syn_first = torch.cat([syn[:, :m], real[:, :n]], 1).requires_grad_().split([m, n], 1)
+        for real_view, syn_view in (real_first, syn_first[::-1]):
+            of_views = loss("sinkhorn", real_view.detach(), syn_view, **settings)
+            torch.testing.assert_close(of_views, value, rtol=1e-12, atol=1e-14)
+            (gradient_of_view,) = torch.autograd.grad(of_views.sum(), syn_view)
+            torch.testing.assert_close(gradient_of_view, gradient, rtol=1e-9, atol=1e-14)
+    copied = loss("sinkhorn", real, real.clone(), **settings)
+    assert torch.equal(loss("sinkhorn", real, real, **settings), copied)
+    _, gradient = loss_and_gradient("sinkhorn", real, real, **settings)
+    points = real.clone().requires_grad_()
+    value = loss("sinkhorn", points.detach(), points, **settings)  # one storage, the same address
+    assert torch.equal(value, copied)
+    assert torch.equal(torch.autograd.grad(value.sum(), points)[0], gradient)
+
+
+@pytest.mark.parametrize(("debias", "calls"), [(False, 1), (True, 3)])
+def test_distances_within_a_set_are_computed_only_where_they_are_needed(debias, calls, monkeypatch):
+    shapes, euclidean = [], bench.distances.euclidean
+
+    def counted(x, y):
+        shapes.append((x.shape[1], y.shape[1]))
+        return euclidean(x, y)
+
+    monkeypatch.setattr(bench.distances, "euclidean", counted)
+    loss("sinkhorn", *clouds(real=7, syn=3), debias=debias)
+    assert shapes == [(7, 3), (7, 7), (3, 3)][:calls]
 
 
 @pytest.mark.parametrize("blur", [1.0, 0.01])
@@ -142,11 +178,11 @@ def test_the_defaults_are_those_of_the_issue():
 def test_one_synthetic_point_is_exact_at_any_blur(p, blur):
     # There is one plan only. Half the squared distances for p = 2.
     real, syn = clouds(classes=3, syn=1)
-    value, slope = loss_and_gradient("sinkhorn", real, syn, p=p, blur=blur)
+    value, gradient = loss_and_gradient("sinkhorn", real, syn, p=p, blur=blur)
     away = syn - real  # [C, n, d]
     length = away.norm(dim=2)
     torch.testing.assert_close(value, (length**p / p).mean(1), rtol=1e-12, atol=0)
-    torch.testing.assert_close(slope[:, 0], (away * length[:, :, None] ** (p - 2)).mean(1), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(gradient[:, 0], (away * length[:, :, None] ** (p - 2)).mean(1), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -156,9 +192,9 @@ def test_one_synthetic_point_is_exact_where_most_real_points_lie_on_it(dtype):
     real = torch.zeros(1, 4, 3, dtype=dtype)
     real[0, 3, 0] = 1.0
     for p in (1, 2):
-        value, slope = loss_and_gradient("sinkhorn", real, torch.zeros(1, 1, 3, dtype=dtype), p=p, blur=1.0)
+        value, gradient = loss_and_gradient("sinkhorn", real, torch.zeros(1, 1, 3, dtype=dtype), p=p, blur=1.0)
         torch.testing.assert_close(value, torch.tensor([1 / 4 / p], dtype=dtype), rtol=1e-5, atol=0)
-        torch.testing.assert_close(slope, torch.tensor([[[-1 / 4, 0, 0]]], dtype=dtype), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(gradient, torch.tensor([[[-1 / 4, 0, 0]]], dtype=dtype), rtol=1e-5, atol=1e-6)
 
 
 def test_p_2_is_half_the_squared_distance_of_a_translation():
@@ -175,9 +211,9 @@ def test_p_2_is_half_the_squared_distance_of_a_translation():
 @pytest.mark.parametrize("p", [1, 2])
 def test_the_debiased_loss_is_zero_at_equality_and_the_other_is_not(p):
     real, _ = clouds(real=8)
-    value, slope = loss_and_gradient("sinkhorn", real, real, p=p, blur=0.3, debias=True)
+    value, gradient = loss_and_gradient("sinkhorn", real, real, p=p, blur=0.3, debias=True)
     torch.testing.assert_close(value, torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-14)
-    torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-14)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-14)
     assert (loss("sinkhorn", real, real, p=p, blur=0.3) > 0.01).all()
 
 

@@ -2,19 +2,23 @@
 
 import hashlib
 import re
+import sys
 import textwrap
+from dataclasses import replace
 
 import pytest
 import torch
 from clouds import clouds, generator
+from test_contract import distill, task_of
 
 from bench.errors import UsageError
-from bench.options import parse_options
+from bench.matching import match
+from bench.method import FeatureLoss, FeatureMatching
 from methods import METHODS, find_method
 
 GOOD = """
 import torch
-from bench.options import Positive
+from bench.settings import Positive
 
 def powered(real, syn, *, generator, power: Positive = 2.0, absolute: bool = True):
     difference = real.mean(1) - syn.mean(1)
@@ -63,7 +67,8 @@ def test_an_unknown_name_says_the_nearest_and_all_valid_ones(text, meant):
 def test_a_function_becomes_a_method(write):
     text = write(GOOD, "powered")
     method = find_method(text)
-    assert (method.name, method.label, method.source) == ("powered", "powered", text)
+    assert isinstance(method, FeatureMatching)
+    assert (method.name, method.label, method.citation) == ("powered", "powered", text)
     assert method.sections == METHODS["dm"].sections
     real, syn = clouds()
     torch.testing.assert_close(
@@ -71,19 +76,19 @@ def test_a_function_becomes_a_method(write):
     )
 
 
-def test_its_typed_keyword_parameters_are_options(write):
-    method = find_method(write(GOOD, "powered"))
-    options = method.options()
-    assert set(options) == {"power", "absolute", "lr_images"}
-    assert (options["power"].kind, options["power"].default) == (float, 2.0)
-    values = parse_options(options, {"power": "1", "absolute": "true"}, owner="powered")
+def test_its_typed_keyword_parameters_are_settings(write):
+    settings = find_method(write(GOOD, "powered")).settings
+    assert issubclass(settings, FeatureLoss)
+    assert dict(settings()) == {"power": 2.0, "absolute": True, "lr_images": 1.0}
+    objective = settings.from_texts({"power": "1", "absolute": "true", "lr_images": "3"}, owner="powered")
+    assert dict(objective) == {"power": 1.0, "absolute": True, "lr_images": 3.0}
     real, syn = clouds()
     expected = (real.mean(1) - syn.mean(1)).abs().sum(1)
-    torch.testing.assert_close(method.objective(**values)(real, syn, generator=generator()), expected)
-    with pytest.raises(UsageError, match="power takes a number above 0"):
-        parse_options(options, {"power": "-1"}, owner="powered")
+    torch.testing.assert_close(objective(real, syn, generator=generator()), expected)
+    with pytest.raises(UsageError, match=r"--set powered\.power: .* power takes a number above 0"):
+        settings.from_texts({"power": "-1"}, owner="powered")
     with pytest.raises(UsageError, match="did you mean 'power'"):
-        parse_options(options, {"powr": "1"}, owner="powered")
+        settings.from_texts({"powr": "1"}, owner="powered")
 
 
 def test_a_file_s_content_enters_the_record_s_hash(write):
@@ -103,28 +108,29 @@ def test_the_generator_is_handed_through(write):
     """
     objective = find_method(write(source, "noisy")).objective()
     real, syn = clouds(dtype=torch.float32)
-    one, same, other = (objective(real, syn, generator=generator(seed)) for seed in (0, 0, 1))
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
+    first, same, other = (objective(real, syn, generator=generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
 
 
 def test_a_class_is_a_factory(write):
     source = """
     class Scaled:
-        def __init__(self, *, factor=3.0):
-            self.factor = factor
+        def __init__(self, *, factor: float = 3.0, untyped=1.0):
+            self.factor = factor * untyped
 
         def __call__(self, real, syn, *, generator):
             return self.factor * (real.mean(1) - syn.mean(1)).square().sum(1)
     """
     method = find_method(write(source, "Scaled"))
+    assert set(method.settings.model_fields) == {"factor", "lr_images"}  # what has no type keeps its default
     real, syn = clouds()
     expected = METHODS["dm"].objective()(real, syn, generator=generator())
     torch.testing.assert_close(method.objective()(real, syn, generator=generator()), 3 * expected)
     torch.testing.assert_close(method.objective(factor=5.0)(real, syn, generator=generator()), 5 * expected)
 
 
-# Written as the suite's own losses are, which are what a user copies from.
+# With annotations that a type checker alone resolves, as in the suite's own files, which are what a user copies from.
 DATACLASS = """
 from __future__ import annotations
 
@@ -156,12 +162,35 @@ if TYPE_CHECKING:
 def mine(real: Tensor, syn: Tensor, *, generator: torch.Generator, power: float = 2.0) -> Tensor:
     return (real.mean(1) - syn.mean(1)).abs().pow(power).sum(1)
 """
+SETTINGS = """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.method import FeatureLoss
+from bench.settings import Positive
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
-@pytest.mark.parametrize(("source", "name"), [(DATACLASS, "Mine"), (FUNCTION, "mine")], ids=["dataclass", "function"])
-def test_a_loss_in_the_suite_s_own_style_works_and_has_options(write, source, name):
+class Whole(FeatureLoss):
+    power: Positive = 2.0
+
+    def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
+        return (real.mean(1) - syn.mean(1)).abs().pow(self.power).sum(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [(DATACLASS, "Mine"), (FUNCTION, "mine"), (SETTINGS, "Whole")],
+    ids=["dataclass", "function", "settings"],
+)
+def test_a_loss_in_the_suite_s_own_style_works_and_has_settings(write, source, name):
     method = find_method(write(source, name))
-    assert method.options()["power"].kind is float
+    assert method.settings.model_fields["power"].annotation is float
     real, syn = clouds()
     value = method.objective(power=1.0)(real, syn, generator=generator())
     torch.testing.assert_close(value, (real.mean(1) - syn.mean(1)).abs().sum(1))
@@ -186,7 +215,7 @@ shortest = lambda real, syn, *, generator: base(real, syn, generator=generator, 
 @pytest.mark.parametrize("name", ["bound", "instance", "shortest"])
 def test_any_callable_with_the_signature_works(write, name):
     method = find_method(write(CALLABLES, name))
-    assert set(method.options()) == {"lr_images"}
+    assert set(method.settings.model_fields) == {"lr_images"}
     real, syn = clouds()
     expected = METHODS["dm"].objective()(real, syn, generator=generator())
     torch.testing.assert_close(method.objective()(real, syn, generator=generator()), expected)
@@ -274,3 +303,134 @@ def test_trying_a_loss_consumes_no_global_random_numbers(write):
     before = torch.get_rng_state()
     find_method(write(GOOD, "powered"))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# ---- the second form: context and state ----
+
+CONTEXT = """
+CALLS = []
+
+def weighted(real, syn, *, generator, context, factor: float = 2.0):
+    CALLS.append(context)
+    weights = factor * (1 + context.labels + context.step)
+    return weights * (real.mean(1) - syn.mean(1)).square().sum(1)
+"""
+STATE = """
+class Averaged:
+    made = []
+
+    def __init__(self, *, rate: float = 0.5):
+        self.rate, self.mean, self.calls = rate, None, 0
+        self.made.append(self)
+
+    def __call__(self, real, syn, *, generator):
+        mean = real.mean(1)
+        self.mean = mean if self.mean is None else self.rate * self.mean + (1 - self.rate) * mean
+        self.calls += 1
+        return (self.mean - syn.mean(1)).square().sum(1)
+"""
+BOTH = """
+class Both:
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, real, syn, *, generator, context):
+        assert len(self.steps) == context.step
+        self.steps.append(context.step)
+        return (real.mean(1) - syn.mean(1)).square().sum(1)
+"""
+
+
+def user_object(method, name):
+    """Return what the user's file calls `name`."""
+    return getattr(sys.modules[method.settings._function.__module__], name)
+
+
+def test_a_function_with_a_parameter_context_is_told_step_and_classes(write):
+    method = find_method(write(CONTEXT, "weighted"))
+    assert set(method.settings.model_fields) == {"factor", "lr_images"}  # `context` is no setting
+    calls = user_object(method, "CALLS")
+    calls.clear()
+    distill(method)
+    assert [(context.step, context.iterations) for context in calls] == [(0, 2), (1, 2)]
+    assert all(context.labels.tolist() == [0, 1, 2] for context in calls)
+    assert {context.classes for context in calls} == {("dark", "grey", "bright")}
+
+
+def test_the_context_enters_the_loss_and_its_settings_do_too(write):
+    method = find_method(write(CONTEXT, "weighted"))
+    values = []
+
+    def watch(step, real, syn):
+        distances = (real.mean(1) - syn.mean(1)).square().sum(1)
+        values.append(float((5 * torch.tensor([1 + step, 2 + step, 3 + step]) * distances).sum()))
+
+    objective = method.settings(factor=5.0).for_cell()
+    syn = match(task_of(method), objective, lr_images=1.0, watch=watch)
+    assert syn.trace.loss == pytest.approx(values, rel=1e-5)
+
+
+def three_steps(task):
+    """Return the task with three iterations."""
+    protocol = task.spec.protocol.changed(match=task.match.changed(iterations=3))
+    return replace(task, spec=task.spec.model_copy(update={"protocol": protocol}))
+
+
+def test_a_class_is_made_once_a_cell_and_keeps_its_state_across_the_steps(write):
+    method = find_method(write(STATE, "Averaged"))
+    made = method.settings._function.made
+    made.clear()  # the trial's
+    tasks = [three_steps(task_of(method, seed=seed, rate="0.75")) for seed in (0, 1)]
+    images = [method.distill(task, task.spec.settings).images for task in tasks]
+    assert [(loss.calls, loss.rate) for loss in made] == [(3, 0.75), (3, 0.75)]
+    assert made[0] is not made[1]
+
+    # The second cell is what it is alone: nothing of the first one is left.
+    again = method.distill(tasks[1], tasks[1].spec.settings)
+    assert torch.equal(again.images, images[1])
+    # The state counts: without memory the same loss leads elsewhere.
+    forgetful = tasks[1].spec.settings.changed(rate=0.0)
+    assert not torch.equal(method.distill(tasks[1], forgetful).images, images[1])
+
+
+def test_the_average_that_a_class_keeps_is_the_one_over_the_steps(write):
+    method = find_method(write(STATE, "Averaged"))
+    task, means, values = three_steps(task_of(method)), [], []
+
+    def watch(step, real, syn):
+        mean = real.mean(1)
+        means.append(mean if not means else 0.5 * means[-1] + 0.5 * mean)
+        values.append(float((means[-1] - syn.mean(1)).square().sum()))
+
+    assert match(task, task.spec.settings.for_cell(), lr_images=1.0, watch=watch).trace.loss == pytest.approx(values)
+    assert len(values) == 3
+
+
+def test_a_class_may_keep_state_and_ask_for_the_context(write):
+    method = find_method(write(BOTH, "Both"))
+    task = three_steps(task_of(method))
+    for _ in range(2):  # a second cell with the steps of the first would fail its assertion
+        assert len(method.distill(task, task.spec.settings).trace.loss) == 3
+
+
+def test_a_loss_of_the_second_form_is_tried_before_work_starts(write):
+    source = "def bad(real, syn, *, generator, context):\n    return syn.sum((1, 2)) * context.no_such_thing\n"
+    assert "raises AttributeError" in refusal(write(source, "bad"))
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        (
+            "def bad(real, syn, *, generator, lr_images: float = 1.0):\n    return syn.sum((1, 2))\n",
+            "'lr_images' is the suite's own",
+        ),
+        (
+            "from bench.settings import Positive\n"
+            "def bad(real, syn, *, generator, power: Positive = -1.0):\n    return syn.sum((1, 2))\n",
+            "the default of bad.power: -1.0 is not valid; power takes a number above 0",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(write, source, complaint):
+    assert complaint in refusal(write(source, "bad"))

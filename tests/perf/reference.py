@@ -1,4 +1,4 @@
-"""The plain reference: what the papers' codes do, written as they are, in per-class float32 loops of modules.
+"""The reference: what the papers' codes do, written as they are, in per-class float32 loops of modules.
 
 It is what the fast paths are measured against, and what they must agree with: default layout (contiguous NCHW), eager, no
 batching over classes, no mixed precision, no chunks. Only its draws are handed in, so that both sides see the same ones. (It
@@ -18,7 +18,7 @@ from geomloss import SamplesLoss
 from torch import nn
 
 
-class PlainConvNet(nn.Module):
+class ConvNet(nn.Module):
     """ConvNet as DC, DSA and DM build it: Conv 3x3, GroupNorm with a group a channel, ReLU, AvgPool; then a linear layer."""
 
     def __init__(self, channels, size, classes, *, width, depth):
@@ -40,9 +40,9 @@ class PlainConvNet(nn.Module):
         return self.classifier(self.embed(images))
 
 
-def plain_network(network, parameters):
+def reference_network(network, parameters):
     """Return the module of the shape of our `network` that holds `parameters`, in their dtype."""
-    made = PlainConvNet(network.channels, network.size, network.classes, width=network.width, depth=network.depth)
+    made = ConvNet(network.channels, network.size, network.classes, width=network.width, depth=network.depth)
     made.to(parameters[0].dtype)
     with torch.no_grad():
         for own, given in zip(made.parameters(), parameters, strict=True):
@@ -131,7 +131,7 @@ def matching_iteration(net, images, real, draws, loss, *, velocity=None, lr=1.0,
     return float(total.detach())
 
 
-def plain_critic(start, label, *, dtype=None):
+def reference_critic(start, label, *, dtype=None):
     """Return class `label` of the critics `start` as a module; its output bias, which cancels, is left out."""
     hidden, dim = start.w1.shape[1:]
     critic = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1, bias=False)).to(dtype or start.w1.dtype)
@@ -155,14 +155,14 @@ def train_critic(critic, real, syn, *, clip=0.01, steps=100, lr=1e-3):
 
 def critics_loop(start, real, syn, **settings):
     """Return the trained critic of every class, one class after the other, from the critics `start`."""
-    return [train_critic(plain_critic(start, c), real[c], syn[c].detach(), **settings) for c in range(len(real))]
+    return [train_critic(reference_critic(start, c), real[c], syn[c].detach(), **settings) for c in range(len(real))]
 
 
 def critic_loss(start, **settings):
     """Return KR's loss of one class, as `matching_iteration` takes it."""
 
     def loss(real, syn, label):
-        critic = train_critic(plain_critic(start, label), real, syn.detach(), **settings)
+        critic = train_critic(reference_critic(start, label), real, syn.detach(), **settings)
         return critic(real).mean() - critic(syn).mean()
 
     return loss
@@ -188,18 +188,18 @@ def emd_loop(real, syn):
     return torch.stack(values)
 
 
-def train_network(net, images, labels, draw, augmentation, *, epochs, lr=0.01, momentum=0.9, decay=5e-4, batch=256):
+def train_network(net, images, labels, generator, augmentation, *, epochs, lr=0.01, momentum=0.9, decay=5e-4, batch=256):
     """Train `net` for `epochs` epochs as DC's `epoch` does: shuffled batches, one DSA operation a batch, autograd, SGD.
 
-    Every image has its own parameters of that operation; the order and the draws come from the generator `draw`, in the
+    Every image has its own parameters of that operation; the order and the draws come from `generator`, in the
     order in which the suite takes them.
     """
     optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
     criterion = nn.CrossEntropyLoss()
     for _ in range(epochs):
-        order = torch.randperm(len(labels), generator=draw)
+        order = torch.randperm(len(labels), generator=generator)
         for index in order.split(batch):
-            draws = augmentation.draw(draw, len(index), shared=True)
+            draws = augmentation.draw(generator, len(index), shared=True)
             inputs = images[index]
             if draws.operations:
                 inputs = augment(inputs, draws.operations[0], draws.uniforms)

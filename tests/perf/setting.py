@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 
 import torch
 
 from bench.compute import Compute
-from bench.networks import ConvNet
 from bench.protocol import PROFILES
 from bench.seeding import Streams
+from bench.spec import RunSpec
+from bench.task import Task
+from bench.threads import Workers
 from bench.timing import peak_memory_mib, reset_peak_memory
-from bench.types import Bundle, RunSpec, Split, Task
+from bench.types import Bundle, Split
 from methods import METHODS
 
 CPU = torch.device("cpu")
@@ -23,11 +26,8 @@ QUICK = os.environ.get("BENCH_QUICK") == "1"
 class CompiledCompute(Compute):
     """Compiles as a cell of 20,000 iterations does, however few are run here."""
 
-    def features_kernel(self, network, flops):
-        return super().features_kernel(network, 1e18)
-
-    def loss_kernel(self, network, flops):
-        return super().loss_kernel(network, 1e18)
+    def kernel(self, kind, network, flops, *, training=True):
+        return super().kernel(kind, network, 1e18, training=training)
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Shape:
 
 def bundle(shape: Shape) -> Bundle:
     """Return images of noise around a random picture of their class: speed depends on the shapes alone."""
-    draw = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(3)
     picture = (shape.channels, shape.size, shape.size)
-    centres = torch.randint(0, 160, (shape.classes, *picture), generator=draw)
+    centres = torch.randint(0, 160, (shape.classes, *picture), generator=generator)
 
     def split(count):
         labels = torch.arange(shape.classes).repeat_interleave(-(-count // shape.classes))[:count]
-        return Split((centres[labels] + torch.randint(0, 96, (count, *picture), generator=draw)).to(torch.uint8), labels)
+        return Split((centres[labels] + torch.randint(0, 96, (count, *picture), generator=generator)).to(torch.uint8), labels)
 
     train = split(shape.classes * shape.real)
     names = tuple(map(str, range(shape.classes)))
@@ -61,30 +61,41 @@ def bundle(shape: Shape) -> Bundle:
 def task(shape: Shape, *, precision="auto", compiled=True, **sections) -> Task:
     """Return a task of the published protocol at `shape`: one iteration, unless `sections` say otherwise."""
     paper = PROFILES["paper"]
-    own = replace(
-        paper,
-        match=replace(paper.match, iterations=1, real_batch=shape.real, lr_images=1.0),
-        network=replace(paper.network, width=shape.width),
-    )
-    own = replace(own, **{name: replace(getattr(own, name), **fields) for name, fields in sections.items()})
-    data = bundle(shape)
-    network = ConvNet.fit(data.shape, classes=shape.classes, width=shape.width, depth=None)
+    changes = {"match": {"iterations": 1, "real_batch": shape.real}, "network": {"width": shape.width}}
+    for name, fields in sections.items():
+        changes[name] = changes.get(name, {}) | fields
+    protocol = paper.changed(**{name: getattr(paper, name).changed(**fields) for name, fields in changes.items()})
     compute = (CompiledCompute if compiled else Compute).choose(device="cpu", precision=precision)
-    spec = RunSpec("bench", shape.ipc, "dm", 0, {}, own, compute.precision, ("match", "eval"))
-    return Task(data, spec, network, Streams(0, "bench", shape.ipc), compute, lambda progress: None)
+    spec = RunSpec(
+        dataset="bench",
+        ipc=shape.ipc,
+        method="dm",
+        seed=0,
+        settings=METHODS["dm"].settings(),
+        protocol=protocol,
+        precision=compute.precision,
+    )
+    return Task(bundle(shape), spec, Streams(0, "bench", shape.ipc), compute, lambda progress: None)
+
+
+@cache
+def workers():
+    """Return the threads that losses compute classes with, as many as a cell has."""
+    return Workers(torch.get_num_threads())
 
 
 def features(classes, count, dim, *, shift=0.0, seed=0, dtype=torch.float32):
     """Return points `[C, count, dim]` as a ConvNet's features are: rectified, their means apart from class to class."""
-    draw = torch.Generator().manual_seed(seed)
-    centres = 0.5 * torch.rand(classes, 1, dim, generator=draw) + shift
-    return (centres + 0.4 * torch.randn(classes, count, dim, generator=draw)).relu().to(dtype)
+    generator = torch.Generator().manual_seed(seed)
+    centres = 0.5 * torch.rand(classes, 1, dim, generator=generator) + shift
+    return (centres + 0.4 * torch.randn(classes, count, dim, generator=generator)).relu().to(dtype)
 
 
-def loss_and_slope(name, real, syn, **hyper):
-    """Return a method's loss a class, and the gradient of its sum: forward and backward."""
+def loss_and_slope(name, real, syn, **settings):
+    """Return a method's loss a class, and the gradient of its sum: forward and backward, with the threads of a cell."""
     syn = syn.detach().requires_grad_()
-    values = METHODS[name].objective(**hyper)(real, syn, generator=torch.Generator().manual_seed(0))
+    with workers().serving():
+        values = METHODS[name].objective(**settings)(real, syn, generator=torch.Generator().manual_seed(0))
     (slope,) = torch.autograd.grad(values.sum(), syn)
     return values.detach(), slope
 

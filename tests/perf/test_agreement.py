@@ -1,4 +1,4 @@
-"""The fast paths give the answers of the plain reference: in float32, in bfloat16, and against float64."""
+"""The fast paths give the answers of the reference: in float32, in bfloat16, and against float64."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import pytest
 import reference
 import test_speed
 import torch
-from setting import Shape, bundle, features, loss_and_slope, task
+from setting import Shape, bundle, features, loss_and_slope, task, workers
 
-import bench.compute
 from bench import evaluate
 from bench.augment import OPERATIONS, Augmentation
+from bench.kernels import _compiler_missing
 from bench.matching import class_members, draw_real, initial_images, match, normalise
+from bench.training import Trainer
 from methods import METHODS
-from methods.critic import init_critics, train_critics
+from methods.critic import CriticTraining, init_critics
 from reports.benchmarks import GOALS
 
 GREY = Shape(classes=3, real=6, ipc=2, width=16, test=40)
 COLOUR = Shape(classes=3, real=6, ipc=2, width=16, size=32, channels=3, test=40)
 
 
-def relative(found, exact):
-    return float((found.double() - exact).norm() / exact.norm())
+def relative(values, exact):
+    return float((values.double() - exact).norm() / exact.norm())
 
 
 def generator(seed=0):
@@ -33,71 +34,78 @@ def generator(seed=0):
 def test_augmentation(shape, operation):
     images = torch.randn(4, 5, shape.channels, shape.size, shape.size, generator=generator(), dtype=torch.float64)
     u = torch.rand(4, 3, generator=generator(1), dtype=torch.float64)
-    found = OPERATIONS[operation](images, u)
+    augmented = OPERATIONS[operation](images, u)
     for group in range(4):
         expected = reference.augment(images[group], operation, u[group].expand(5, -1))
-        torch.testing.assert_close(found[group], expected, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(augmented[group], expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("bf16", 1e-2)])
 def test_features_against_modules_in_float64(precision, most, compiled):
-    if compiled and bench.compute._compiler_missing():
-        pytest.skip(f"nothing can be compiled here: {bench.compute._compiler_missing()}")
+    if compiled and _compiler_missing():
+        pytest.skip(f"nothing can be compiled here: {_compiler_missing()}")
     given = task(Shape(classes=5, real=9), precision=precision, compiled=compiled)
-    network, parameters = given.network, given.network.init(generator())
+    network = given.network("convnet")
+    weights = network.init(generator())
     images = normalise(given.bundle.train.images, given.bundle)
-    exact = reference.plain_network(network, [p.double() for p in parameters]).embed(images.double()).detach()
-    kernel = given.compute.features_kernel(network, 0)
-    assert relative(given.compute.features(kernel, network, images, parameters), exact) < most
+    exact = reference.reference_network(network, [p.double() for p in weights.parameters]).embed(images.double()).detach()
+    kernel = given.compute.kernel("features", network, 0)
+    assert relative(given.compute.features(kernel, network, images, weights), exact) < most
 
 
-def plain_iteration(given, loss, *, dtype):
-    """Return the loss and the images after one iteration of the plain loop on the draws of `given`."""
-    data, streams, settings = given.bundle, given.streams, given.spec.protocol.match
-    parameters = [p.to(dtype) for p in given.network.init(streams.generator("extractor", 0))]
+def reference_iteration(given, loss, *, dtype):
+    """Return the loss and the images after one iteration of the reference on the draws of `given`."""
+    data, streams, settings, network = given.bundle, given.streams, given.match, given.network("convnet")
+    parameters = [p.to(dtype) for p in network.init(streams.generator("extractor", 0)).parameters]
     augmentation = Augmentation.parse(settings.augment, flip=data.flip)
     draws = augmentation.draw(streams.generator("augment", 0), len(data.classes), shared=False)
     index = draw_real(class_members(data), settings.real_batch, streams.generator("real", 0))
     real = normalise(data.train.images[index], data).to(dtype)
     images = initial_images(given).images.unflatten(0, (len(data.classes), -1)).to(dtype)
-    net = reference.plain_network(given.network, parameters)
-    value = reference.matching_iteration(net, images, real, draws, loss, lr=settings.lr_images)
+    net = reference.reference_network(network, parameters)
+    value = reference.matching_iteration(net, images, real, draws, loss, lr=1.0)
     return value, images.flatten(0, 1)
 
 
 @pytest.mark.parametrize("operation", [*OPERATIONS, "none"])
 @pytest.mark.parametrize(("precision", "loss_most", "step_most"), [("fp32", 1e-5, 1e-4), ("bf16", 1e-2, 3e-2)])
-def test_an_iteration_of_dm_is_the_plain_loops(operation, precision, loss_most, step_most):
+def test_an_iteration_of_dm_is_that_of_the_reference(operation, precision, loss_most, step_most):
     given = task(GREY, precision=precision, compiled=False, match={"augment": operation})
-    found = match(given, METHODS["dm"].objective())
-    value, images = plain_iteration(given, reference.mean_loss, dtype=torch.float64)
-    assert found.trace.loss[0] == pytest.approx(value, rel=loss_most)
+    syn = match(given, METHODS["dm"].objective(), lr_images=1.0)
+    value, images = reference_iteration(given, reference.mean_loss, dtype=torch.float64)
+    assert syn.trace.loss[0] == pytest.approx(value, rel=loss_most)
     start = initial_images(given).images.double()
-    assert relative(found.images - start, images - start) < step_most
+    assert relative(syn.images - start, images - start) < step_most
     assert not torch.equal(images, start)
 
 
-def test_an_iteration_of_kr_is_the_plain_loops():
+def test_an_iteration_of_kr_is_that_of_the_reference():
     given = task(GREY, precision="fp32", compiled=False)
-    found = match(given, METHODS["kr"].objective())
-    like = torch.empty(3, 1, given.network.features_dim)
+    syn = match(given, METHODS["kr"].objective(), lr_images=1.0)
+    like = torch.empty(3, 1, given.network("convnet").features_dim)
     start = init_critics(like, hidden=128, generator=given.streams.generator("objective", 0))
-    value, images = plain_iteration(given, reference.critic_loss(start), dtype=torch.float32)
-    assert found.trace.loss[0] == pytest.approx(value, rel=1e-3)
+    value, images = reference_iteration(given, reference.critic_loss(start), dtype=torch.float32)
+    assert syn.trace.loss[0] == pytest.approx(value, rel=1e-3)
     first = initial_images(given).images.double()
-    assert relative(found.images.double() - first, images.double() - first) < 1e-2
+    assert relative(syn.images.double() - first, images.double() - first) < 1e-2
+
+
+def trained(start, real, syn, *, dtype):
+    """Return critics trained as those of KR, with the threads of a cell."""
+    with workers().serving():
+        return CriticTraining(clip=0.01, steps=100, lr=1e-3, optimizer="adam", dtype=dtype).train(start, real, syn)
 
 
 @pytest.mark.parametrize(("n", "m"), [(64, 1), (48, 10)])
-def test_critics_follow_the_plain_adam_and_clamp_loop(n, m):
+def test_critics_follow_the_adam_and_clamp_loop(n, m):
     # Points on all sides of the origin: a hidden unit active at all of them has a bias gradient of zero but for rounding.
     real, syn = (features(3, count, 256, seed=seed) - 0.4 for count, seed in ((n, 0), (m, 1)))
     start = init_critics(real, hidden=128, generator=generator())
-    found = train_critics(start, real, syn, clip=0.01, steps=100, lr=1e-3, optimizer="adam")
+    critics = trained(start, real, syn, dtype=torch.float32)
     for c, critic in enumerate(reference.critics_loop(start, real, syn)):
-        for ours, plain in zip(found.parameters(), critic.parameters(), strict=True):
-            assert float((ours[c] - plain.detach().view_as(ours[c])).abs().max()) < 1e-4
+        for ours, theirs in zip(critics.parameters(), critic.parameters(), strict=True):
+            assert float((ours[c] - theirs.detach().view_as(ours[c])).abs().max()) < 1e-4
 
 
 @pytest.mark.parametrize(("n", "m"), [(64, 1), (48, 10)])
@@ -105,10 +113,10 @@ def test_critics_trained_with_bfloat16_products_tell_the_sides_apart_as_well(n, 
     real, syn = (features(3, count, 256, seed=seed) - 0.4 for count, seed in ((n, 0), (m, 1)))
     start = init_critics(real, hidden=128, generator=generator())
     values = []
-    for half in (False, True):
-        found = train_critics(start, real, syn, clip=0.01, steps=100, lr=1e-3, optimizer="adam", half=half)
-        assert all(p.dtype == torch.float32 for p in found.parameters())
-        values.append(found(real).mean(1) - found(syn).mean(1))
+    for dtype in (torch.float32, torch.bfloat16):
+        critics = trained(start, real, syn, dtype=dtype)
+        assert all(p.dtype == torch.float32 for p in critics.parameters())
+        values.append(critics(real).mean(1) - critics(syn).mean(1))
     exact, half_values = values
     assert not torch.equal(exact, half_values)
     assert relative(half_values, exact.double()) < 2e-2
@@ -130,37 +138,40 @@ def test_transport_is_the_libraries_own(name):
     fine = {"scaling": 0.99} if name == "sinkhorn" else {}
     value, slope = loss_and_slope(name, real, syn, **fine)
     leaf = syn.clone().requires_grad_()
-    plain = (reference.sinkhorn_loop if name == "sinkhorn" else reference.emd_loop)(real, leaf, **fine)
-    (plain_slope,) = torch.autograd.grad(plain.sum(), leaf)
+    library = (reference.sinkhorn_loop if name == "sinkhorn" else reference.emd_loop)(real, leaf, **fine)
+    (library_slope,) = torch.autograd.grad(library.sum(), leaf)
     value_most, slope_most = (1e-3, 2e-2) if name == "sinkhorn" else (1e-9, 1e-6)
-    assert relative(value, plain.detach()) < value_most
-    assert relative(slope, plain_slope) < slope_most
+    assert relative(value, library.detach()) < value_most
+    assert relative(slope, library_slope) < slope_most
 
 
 @pytest.mark.parametrize("operation", ["none", "color", "crop", "rotate"])
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-3), ("bf16", 1e-1)])
-def test_training_is_the_plain_loops(operation, precision, most):
+def test_training_is_that_of_the_reference(operation, precision, most):
     given = task(GREY, compiled=False, eval={"epochs": 2, "augment": operation, "precision": precision})
-    syn, data = initial_images(given), given.bundle
-    found = evaluate.Trainer(given, syn, given.spec.protocol.eval).train(0, lambda epoch, begin: None)
+    syn, data, network = initial_images(given), given.bundle, given.network("convnet")
+    trainer = Trainer(given, network, syn.labels, given.spec.protocol.eval)
+    weights = trainer.train(syn.images, 0, lambda epoch, begin: None)
 
-    draw = given.streams.generator("evaluate", 0)
-    net = reference.plain_network(given.network, given.network.init(draw))
+    draws = given.streams.generator("evaluate", 0)
+    net = reference.reference_network(network, network.init(draws).parameters)
     augmentation = Augmentation.parse(operation, flip=data.flip)
-    # So few epochs that the schedule changes nothing: the plain loop of the benchmark knows none.
-    plain = reference.train_network(net, syn.images, syn.labels, draw, augmentation, epochs=3)
-    start = given.network.init(given.streams.generator("evaluate", 0))
-    ours, theirs, begun = (torch.cat([p.detach().flatten() for p in some]) for some in (found, plain.parameters(), start))
+    # So few epochs that the schedule changes nothing: the reference has none.
+    reference.train_network(net, syn.images, syn.labels, draws, augmentation, epochs=3)
+    start = network.init(given.streams.generator("evaluate", 0))
+    tensors = (weights.parameters, net.parameters(), start.parameters)
+    ours, theirs, begun = (torch.cat([p.detach().flatten() for p in parameters]) for parameters in tensors)
     assert relative(ours - begun, (theirs - begun).double()) < most
 
 
-def test_a_test_pass_is_the_plain_loops():
+def test_a_test_pass_is_that_of_the_reference():
     given = task(GREY, precision="fp32", compiled=False)
-    parameters = given.network.init(generator())
-    tester = evaluate.Tester(bundle(GREY), given.network, given.compute, nets=1)
-    net = reference.plain_network(given.network, parameters)
+    network = given.network("convnet")
+    weights = network.init(generator())
+    tester = evaluate.Tester(bundle(GREY), network, given.compute, nets=1)
+    net = reference.reference_network(network, weights.parameters)
     expected = reference.accuracy(net, normalise(given.bundle.test.images, given.bundle), given.bundle.test.labels, batch=7)
-    assert tester.accuracy(parameters) == pytest.approx(expected)
+    assert tester.accuracy(weights) == pytest.approx(expected)
 
 
 def _groups():

@@ -12,6 +12,9 @@ import time
 import pytest
 from setting import features, loss_and_slope, measure, peak_of
 
+from bench.method import FeatureMatching
+from methods import METHODS
+
 BASE = {"n": 256, "m": 10, "d": 2048, "C": 10}
 SWEEPS = {
     "n": (64, 256, 1024, 2048),
@@ -20,15 +23,15 @@ SWEEPS = {
     "C": (10, 30, 100),
 }
 SQUARES = (64, 128, 256, 512)
-LOSSES = ("dm", "kr", "sinkhorn", "emd")
+LOSSES = tuple(name for name, method in METHODS.items() if isinstance(method, FeatureMatching))
 LONG_SECONDS = 1.0
 """A call that takes longer is taken once."""
 
 
 def _sizes():
-    found = [BASE | {axis: value} for axis, values in SWEEPS.items() for value in values]
-    found += [BASE | {"n": value, "m": value} for value in SQUARES]
-    return list({tuple(sizes.values()): sizes for sizes in found}.values())
+    sizes = [BASE | {axis: value} for axis, values in SWEEPS.items() for value in values]
+    sizes += [BASE | {"n": value, "m": value} for value in SQUARES]
+    return list({tuple(case.values()): case for case in sizes}.values())
 
 
 @pytest.mark.benchmark(group="scaling")

@@ -1,4 +1,4 @@
-"""Each fast path beside its plain reference, on identical inputs, in one run: `tox -e bench`.
+"""Each fast path beside its reference, on identical inputs, in one run: `tox -e bench`.
 
 Nothing is asserted of time: `python -m reports --benchmarks benchmarks.json` sets the times beside one another and beside the
 goals. A group is one comparison; `kind` says which side an entry is on, `flops` is the work of one round, `units` how many
@@ -15,18 +15,19 @@ from pathlib import Path
 import pytest
 import reference
 import torch
-from setting import Shape, features, loss_and_slope, measure, task
+from setting import Shape, features, loss_and_slope, measure, task, workers
 
 from bench import evaluate
 from bench.augment import Augmentation
 from bench.matching import class_members, draw_real, initial_images, match, normalise
-from bench.types import SyntheticSet
+from bench.training import Trainer
 from methods import METHODS
-from methods.critic import init_critics, train_critics
+from methods.critic import CriticTraining, init_critics
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = Shape(test=10_000)
 PRECISIONS = ["fp32", "bf16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 EPOCHS = 4
 """Of one round: the schedule trains one more."""
 
@@ -37,32 +38,37 @@ def given(precision="fp32"):
     return task(DIGITS, precision=precision, eval={"epochs": EPOCHS, "nets": 1})
 
 
-def parameters():
-    return given().network.init(torch.Generator().manual_seed(0))
+def network():
+    """Return the ConvNet that is extractor and evaluator."""
+    return given().network("convnet")
 
 
-def matching_flops(network, ipc):
+def weights():
+    return network().init(torch.Generator().manual_seed(0))
+
+
+def matching_flops(ipc):
     """Real images are passed forward, synthetic ones forward and back, to the images alone."""
-    return DIGITS.classes * network.flops * (DIGITS.real + 2 * ipc)
+    return DIGITS.classes * network().flops * (DIGITS.real + 2 * ipc)
 
 
 @pytest.mark.benchmark(group="gemm")
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_gemm(benchmark, precision):
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    a, b = (torch.randn(2048, 2048, generator=torch.Generator().manual_seed(i)).to(dtype) for i in (0, 1))
+    a, b = (torch.randn(2048, 2048, generator=torch.Generator().manual_seed(i)).to(DTYPES[precision]) for i in (0, 1))
     measure(benchmark, torch.mm, a, b, rounds=15, warm_up=3, kind="rate", flops=2 * 2048**3, precision=precision)
 
 
 def reference_iteration(loss=reference.mean_loss):
-    """Return one iteration of the plain loop: a network, real images and augmentation drawn, then class after class."""
+    """Return one iteration of the reference: a network, real images and augmentation drawn, then class after class."""
     about, data = given(), given().bundle
     everything, members = normalise(data.train.images, data), class_members(data)
     augmentation = Augmentation.parse(about.spec.protocol.match.augment, flip=data.flip)
     images = initial_images(about).images.unflatten(0, (DIGITS.classes, -1)).clone()
 
     def iteration():
-        net = reference.plain_network(about.network, about.network.init(about.streams.generator("extractor", 0)))
+        drawn = network().init(about.streams.generator("extractor", 0))
+        net = reference.reference_network(network(), drawn.parameters)
         draws = augmentation.draw(about.streams.generator("augment", 0), DIGITS.classes, shared=False)
         real = everything[draw_real(members, DIGITS.real, about.streams.generator("real", 0))]
         return reference.matching_iteration(net, images, real, draws, loss)
@@ -70,25 +76,34 @@ def reference_iteration(loss=reference.mean_loss):
     return iteration
 
 
+def fast_iteration(objective, precision):
+    """Return one iteration of the suite's matching loop."""
+
+    def iteration():
+        return match(given(precision), objective, lr_images=1.0)
+
+    return iteration
+
+
 @pytest.mark.benchmark(group="dm iteration")
 @pytest.mark.parametrize("side", ["reference", *PRECISIONS])
 def test_dm_iteration(benchmark, side):
-    flops = matching_flops(given().network, DIGITS.ipc)
+    flops = matching_flops(DIGITS.ipc)
     if side == "reference":
         measure(benchmark, reference_iteration(), rounds=3, kind="reference", flops=flops)
     else:
-        objective = METHODS["dm"].objective()
-        measure(benchmark, match, given(side), objective, rounds=7, warm_up=2, kind="fast", flops=flops, precision=side)
+        iteration = fast_iteration(METHODS["dm"].objective(), side)
+        measure(benchmark, iteration, rounds=7, warm_up=2, kind="fast", flops=flops, precision=side)
 
 
 @pytest.mark.benchmark(group="real features")
 @pytest.mark.parametrize("side", ["reference", *PRECISIONS])
 def test_real_features(benchmark, side):
-    network, data = given().network, given().bundle
-    images, weights = normalise(data.train.images, data), parameters()
-    flops = len(images) * network.flops
+    data = given().bundle
+    images, start = normalise(data.train.images, data), weights()
+    flops = len(images) * network().flops
     if side == "reference":
-        net = reference.plain_network(network, weights)
+        net = reference.reference_network(network(), start.parameters)
 
         def loop():
             with torch.no_grad():
@@ -97,8 +112,8 @@ def test_real_features(benchmark, side):
         measure(benchmark, loop, rounds=2, kind="reference", flops=flops)
         return
     compute = given(side).compute
-    kernel = compute.features_kernel(network, flops)
-    arguments = (kernel, network, images, weights)
+    kernel = compute.kernel("features", network(), flops)
+    arguments = (kernel, network(), images, start)
     measure(benchmark, compute.features, *arguments, rounds=7, warm_up=2, kind="fast", flops=flops, precision=side)
 
 
@@ -117,10 +132,11 @@ def test_kr_critics(benchmark, n, m, side):
     if side == "reference":
         measure(benchmark, reference.critics_loop, start, real, syn, rounds=3, kind="reference", flops=flops)
     else:
-        settings = {"clip": 0.01, "steps": 100, "lr": 1e-3, "optimizer": "adam", "half": side == "bf16"}
+        training = CriticTraining(clip=0.01, steps=100, lr=1e-3, optimizer="adam", dtype=DTYPES[side])
 
         def train():
-            return train_critics(start, real, syn, **settings)
+            with workers().serving():
+                return training.train(start, real, syn)
 
         measure(benchmark, train, rounds=4, kind="fast", flops=flops, precision=side)
 
@@ -128,15 +144,15 @@ def test_kr_critics(benchmark, n, m, side):
 @pytest.mark.benchmark(group="kr iteration")
 @pytest.mark.parametrize("side", ["reference", *PRECISIONS])
 def test_kr_iteration(benchmark, side):
-    flops = matching_flops(given().network, 10) + 4 * 10 * 100 * 266 * 2048 * 128
+    flops = matching_flops(10) + 4 * 10 * 100 * 266 * 2048 * 128
     if side == "reference":
-        dim = given().network.features_dim
+        dim = network().features_dim
         start = init_critics(torch.empty(10, 1, dim), hidden=128, generator=torch.Generator().manual_seed(0))
         loop = reference_iteration(reference.critic_loss(start))
         measure(benchmark, loop, rounds=1, warm_up=0, kind="reference", flops=flops)
     else:
-        objective = METHODS["kr"].objective(precision=side)
-        measure(benchmark, match, given(side), objective, rounds=3, kind="fast", flops=flops, precision=side)
+        iteration = fast_iteration(METHODS["kr"].objective(precision=side), side)
+        measure(benchmark, iteration, rounds=3, kind="fast", flops=flops, precision=side)
 
 
 @pytest.mark.parametrize("kind", ["reference", "fast"])
@@ -152,11 +168,11 @@ def test_transport(benchmark, name, m, kind):
     real, syn = features(10, 256, 2048), features(10, m, 2048, shift=0.1, seed=1)
     loop = {"sinkhorn": reference.sinkhorn_loop, "emd": reference.emd_loop}[name]
 
-    def plain():
+    def reference_loss():
         leaf = syn.detach().requires_grad_()
         return torch.autograd.grad(loop(real, leaf).sum(), leaf)
 
-    function = plain if kind == "reference" else lambda: loss_and_slope(name, real, syn)
+    function = reference_loss if kind == "reference" else lambda: loss_and_slope(name, real, syn)
     measure(benchmark, function, rounds=7, warm_up=2, kind=kind)
 
 
@@ -168,35 +184,38 @@ def test_transport(benchmark, name, m, kind):
 def test_epoch(benchmark, ipc, side):
     about, chosen = given("fp32" if side == "reference" else side), initial_images(given())
     keep = torch.arange(100).view(10, 10)[:, :ipc].flatten()
-    syn = SyntheticSet(chosen.images[keep], chosen.labels[keep])
-    info = {"units": EPOCHS + 1, "flops": 3 * about.network.flops * len(keep) * (EPOCHS + 1)}
+    images, labels = chosen.images[keep], chosen.labels[keep]
+    info = {"units": EPOCHS + 1, "flops": 3 * network().flops * len(keep) * (EPOCHS + 1)}
     if side == "reference":
         augmentation = Augmentation.parse(about.spec.protocol.eval.augment, flip=about.bundle.flip)
 
         def train():
-            draw = torch.Generator().manual_seed(0)
-            net = reference.plain_network(about.network, about.network.init(draw))
-            return reference.train_network(net, syn.images, syn.labels, draw, augmentation, epochs=EPOCHS + 1)
+            generator = torch.Generator().manual_seed(0)
+            net = reference.reference_network(network(), network().init(generator).parameters)
+            return reference.train_network(net, images, labels, generator, augmentation, epochs=EPOCHS + 1)
 
         measure(benchmark, train, rounds=3, kind="reference", **info)
     else:
-        trainer = evaluate.Trainer(about, syn, about.spec.protocol.eval)
-        unseen = lambda epoch, begin: None  # noqa: E731
-        measure(benchmark, trainer.train, 0, unseen, rounds=6, warm_up=2, kind="fast", precision=side, **info)
+        trainer = Trainer(about, network(), labels, about.spec.protocol.eval)
+
+        def train():
+            return trainer.train(images, 0, lambda epoch, begin: None)
+
+        measure(benchmark, train, rounds=6, warm_up=2, kind="fast", precision=side, **info)
 
 
 @pytest.mark.benchmark(group="test pass")
 @pytest.mark.parametrize("side", ["reference", *PRECISIONS])
 def test_pass_over_the_test_set(benchmark, side):
-    about, weights = given("fp32" if side == "reference" else side), parameters()
-    data, flops = about.bundle, about.network.flops * DIGITS.test
+    about, start = given("fp32" if side == "reference" else side), weights()
+    data, flops = about.bundle, network().flops * DIGITS.test
     if side == "reference":
-        net, images = reference.plain_network(about.network, weights), normalise(data.test.images, data)
+        net, images = reference.reference_network(network(), start.parameters), normalise(data.test.images, data)
         arguments = (net, images, data.test.labels)
         measure(benchmark, reference.accuracy, *arguments, rounds=2, warm_up=0, kind="reference", flops=flops)
     else:
-        tester = evaluate.Tester(data, about.network, about.compute, nets=1)
-        measure(benchmark, tester.accuracy, weights, rounds=3, kind="fast", precision=side, flops=flops)
+        tester = evaluate.Tester(data, network(), about.compute, nets=1)
+        measure(benchmark, tester.accuracy, start, rounds=3, kind="fast", precision=side, flops=flops)
 
 
 @pytest.mark.benchmark(group="start-up")

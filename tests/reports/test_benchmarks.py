@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 from bench.errors import UsageError
-from reports.benchmarks import Goal, Measurement, memory_markdown, read_benchmarks, speed_markdown, write_benchmarks
+from bench.records import MethodFacts
+from methods import METHODS
+from reports.benchmarks import Goal, memory_markdown, speed_markdown, write_benchmarks
+from reports.measurements import Measurement, read_benchmarks
 from reports.scaling import Curve, crossover, curves
 
 HERE = Path(__file__).parent
@@ -22,44 +25,46 @@ SIZES = (64, 256, 1024)
 
 def rows(text):
     """Return the cells of each row of a Markdown table by its first cell; rows of one name in a list."""
-    found = {}
+    table = {}
     for line in text.splitlines():
         if line.startswith("| "):
             first, *rest = (cell.strip() for cell in line.strip("|").split("|"))
-            found.setdefault(first, []).append(rest)
-    return found
+            table.setdefault(first, []).append(rest)
+    return table
+
+
+def curve(loss, sizes, values):
+    return Curve(loss, "n", sizes, tuple(values), MethodFacts.of(METHODS[loss]))
 
 
 def law(loss, exponent, factor, sizes=SIZES):
-    return Curve(loss, "n", sizes, tuple(factor * size**exponent for size in sizes))
+    return curve(loss, sizes, (factor * size**exponent for size in sizes))
 
 
 def without(tmp_path, **left_out):
     """Return a file as the fixture is, less the entries of these groups or kinds."""
-    plain = json.loads(FIXTURE.read_text())
-    kept = [
-        one for one in plain["benchmarks"] if not any(one.get(k, one["extra_info"].get(k)) == v for k, v in left_out.items())
-    ]
+    entries = json.loads(FIXTURE.read_text())["benchmarks"]
+    kept = [entry for entry in entries if not any(entry.get(k, entry["extra_info"].get(k)) == v for k, v in left_out.items())]
     path = tmp_path / "partial.json"
     path.write_text(json.dumps({"benchmarks": kept}))
     return path
 
 
 def test_the_table_has_ratios_rates_and_verdicts():
-    found = rows(speed_markdown(read_benchmarks(FIXTURE)))
-    (dm,) = found["DM iteration, 10 classes x 256 real, IPC 10, 28x28"]
+    table = rows(speed_markdown(read_benchmarks(FIXTURE)))
+    (dm,) = table["DM iteration, 10 classes x 256 real, IPC 10, 28x28"]
     assert dm == ["bf16", "4.50 s", "900 ms", "5.00", "267", "67", "at least 4.5 times faster", "yes: 5"]
-    assert [(row[0], row[5], row[7]) for row in found["features of its 2,560 real images"]] == [
+    assert [(row[0], row[5], row[7]) for row in table["features of its 2,560 real images"]] == [
         ("fp32", "80", "no: 40"),  # 160 of 200 GFLOP/s in its own precision, of 400 in bf16
         ("bf16", "80", "yes: 80"),
     ]
-    assert found["KR critics, 10 classes, 100 steps, 256 real + 10"][0][-1] == "no: 2.5"
-    assert found["the same"][0][-2:] == ["at most 1.5 GEMM floors", "no: 2"]
-    assert found["Sinkhorn loss and gradient, 10 classes, 256 x 10"][0][1:] == [
+    assert table["KR critics, 10 classes, 100 steps, 256 real + 10"][0][-1] == "no: 2.5"
+    assert table["the same"][0][-2:] == ["at most 1.5 GEMM floors", "no: 2"]
+    assert table["Sinkhorn loss and gradient, 10 classes, 256 x 10"][0][1:] == [
         "", "90 ms", "", "", "", "at most 0.15 DM iterations", "yes: 0.1",
     ]  # fmt: skip
-    assert found["evaluation epoch over 100 images"][0][1:4] == ["400 ms", "100 ms", "4.00"]  # a round has five
-    assert found["`run_all.py --list`"][0][-1] == "yes: 0.3"
+    assert table["evaluation epoch over 100 images"][0][1:4] == ["400 ms", "100 ms", "4.00"]  # a round has five
+    assert table["`run_all.py --list`"][0][-1] == "yes: 0.3"
 
 
 def test_what_was_not_measured_is_named():
@@ -73,24 +78,24 @@ VERDICTS = [("at least", 2.0, True), ("at least", 1.9, False), ("at most", 2.0, 
 
 @pytest.mark.parametrize(("sense", "value", "reached"), VERDICTS)
 def test_a_goal_is_reached_at_its_limit(sense, value, reached):
-    assert Goal("group", "what", lambda run, one: None, sense, 2.0, "things").reached(value) is reached
+    assert Goal("group", "what", lambda run, entry: None, sense, 2.0, "things").reached(value) is reached
 
 
 def test_memory_says_what_is_above_the_limit():
-    found = rows(memory_markdown(read_benchmarks(FIXTURE)))
-    assert found["dm"] == [["20.0", "2900", "6144", "yes"]]
-    assert found["kr"] == [["30.0", "7000", "6144", "no"]]
+    table = rows(memory_markdown(read_benchmarks(FIXTURE)))
+    assert table["dm"] == [["20.0", "2900", "6144", "yes"]]
+    assert table["kr"] == [["30.0", "7000", "6144", "no"]]
 
 
 def test_exponents_are_those_of_the_power_laws():
     points = read_benchmarks(FIXTURE).of("scaling", "fast")
-    found = {(axis, curve.loss): curve for axis in ("n", "C", "n = m") for curve in curves(points, "time", axis)}
+    by_axis = {(axis, made.loss): made for axis in ("n", "C", "n = m") for made in curves(points, "time", axis)}
     for (axis, loss), exponent in {("n", "sinkhorn"): 1, ("n", "emd"): 2, ("C", "kr"): 1, ("n = m", "emd"): 3}.items():
-        assert found[axis, loss].line[0] == pytest.approx(exponent)
-    assert found["n", "emd"].sizes == SIZES
-    assert found["n = m", "emd"].sizes == (64, 128)
+        assert by_axis[axis, loss].line[0] == pytest.approx(exponent)
+    assert by_axis["n", "emd"].sizes == SIZES
+    assert by_axis["n = m", "emd"].sizes == (64, 128)
     assert curves(points, "time", "d") == []  # one size is no sweep
-    assert "dm" not in {curve.loss for curve in curves(points, "memory", "n")}  # under a mebibyte: noise
+    assert "dm" not in {made.loss for made in curves(points, "memory", "n")}  # under a mebibyte: noise
 
 
 def test_a_crossover_within_the_sweep():
@@ -107,7 +112,7 @@ def test_a_crossover_beyond_the_sweep_is_called_extrapolated():
 def test_parallel_lines_and_ties_have_no_crossover():
     assert crossover(law("emd", 1, 1), law("kr", 1, 3)) == "EMD is faster than KR from 64 to 1024, 3.0 to 3.0 times"
     assert crossover(law("emd", 1, 1), law("kr", 1, 1.05)) == "EMD and KR are equally fast from 64 to 1024"
-    noisy = Curve("kr", "n", SIZES, tuple(size * factor for size, factor in zip(SIZES, (2.0, 0.97, 2.0), strict=True)))
+    noisy = curve("kr", SIZES, (size * factor for size, factor in zip(SIZES, (2.0, 0.97, 2.0), strict=True)))
     assert "cross" not in crossover(law("emd", 1, 1), noisy)
     assert crossover(law("emd", 1, 1), law("kr", 1, 3, sizes=(3, 4))) == ""  # no common sizes
 
@@ -149,12 +154,12 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("content", "told"), BROKEN)
-def test_a_file_that_is_none_is_a_users_mistake(tmp_path, content, told):
+@pytest.mark.parametrize(("content", "message"), BROKEN)
+def test_a_file_that_is_none_is_a_users_mistake(tmp_path, content, message):
     path = tmp_path / "some.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         write_benchmarks(path, tmp_path)
     assert "tox -e bench" in str(caught.value)
     assert not (tmp_path / "report").exists()
@@ -172,12 +177,23 @@ def test_the_command_line(tmp_path):
 
 
 def test_seconds_are_of_one_unit_of_work():
-    plain = {
+    entry = {
         "group": "g",
         "name": "n",
         "extra_info": {"kind": "fast", "units": 4, "flops": 8.0},
         "stats": {"median": 2.0, "rounds": 1},
     }
-    one = Measurement.of(plain)
-    assert (one.seconds, one.flops, one.rate) == (0.5, 2.0, 4.0)
-    assert math.isclose(one.seconds * 4, 2.0)
+    measured = Measurement.of(entry)
+    assert (measured.seconds, measured.flops, measured.rate) == (0.5, 2.0, 4.0)
+    assert math.isclose(measured.seconds * 4, 2.0)
+
+
+def test_a_loss_has_its_methods_label_order_and_colour_where_the_file_says_them():
+    run = read_benchmarks(FIXTURE)
+    swept = curves(run.of("scaling", "fast"), "time", "n")
+    assert [(made.loss, made.facts) for made in swept] == [
+        (name, MethodFacts.of(METHODS[name])) for name in ("dm", "kr", "sinkhorn", "emd")
+    ]
+    entry = json.loads(FIXTURE.read_text())["benchmarks"][-1]
+    del entry["extra_info"]["method"]
+    assert Measurement.of(entry).facts == MethodFacts(label="kr")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections import Counter
-from dataclasses import replace
 
 import pytest
-from test_frames import record
+from made_records import evaluation, record, with_protocol, with_spec
 
-from bench.protocol import DSA
-from bench.records import write_record
+from bench.protocol import ALL_OPERATIONS, PROFILES
+from bench.records import read_folder, write_record
 from methods import METHODS
 from reports import __main__ as command
 from reports import check as checking
@@ -26,64 +24,55 @@ def measured(mean: float, *, networks: float = 0.0, seeds: float = math.nan, n_s
     return Statistics(mean, networks, seeds, n_seeds, n_networks)
 
 
-def known(value=70.0, plus_minus=0.0, note="") -> Published:
+def reference(value=70.0, plus_minus=0.0, note="") -> Published:
     return Published(value, plus_minus, "Table 2", note)
 
 
-def with_protocol(found, **sections):
-    """Return the record with fields of its protocol's sections set, under a hash of its own."""
-    protocol = found.spec["protocol"]
-    protocol = protocol | {name: protocol.get(name, {}) | fields for name, fields in sections.items()}
-    return replace(
-        found, hash=f"{found.hash[:8]}{zlib.crc32(str(sections).encode()):08x}"[:16], spec=found.spec | {"protocol": protocol}
-    )
-
-
-def verdict_of(found, *others):
-    wanted = found.spec["dataset"], found.spec["method"]
+def verdict_of(made, *others):
+    wanted = made.spec.dataset, made.spec.method
     return next(
-        cell.verdict for cell in table2_cells([found, *others]) if (cell.dataset, cell.base) == wanted and found in cell.records
+        cell.verdict for cell in table2_cells([made, *others]) if (cell.dataset, cell.base) == wanted and made in cell.records
     )
 
 
 def test_the_standard_error_adds_both_sides():
     published_part = 0.6**2 / RUNS + ROUNDING**2
-    assert standard_error(measured(70, networks=0.8), known(plus_minus=0.6)) == pytest.approx(
+    assert standard_error(measured(70, networks=0.8), reference(plus_minus=0.6)) == pytest.approx(
         math.sqrt(0.8**2 / 5 + published_part)
     )
     several = measured(70, networks=0.8, seeds=1.2, n_seeds=4, n_networks=20)
-    assert standard_error(several, known(plus_minus=0.6)) == pytest.approx(math.sqrt(1.2**2 / 4 + published_part))
+    assert standard_error(several, reference(plus_minus=0.6)) == pytest.approx(math.sqrt(1.2**2 / 4 + published_part))
     alone = measured(70, networks=math.nan, n_networks=1)
-    assert standard_error(alone, known(plus_minus=0.6)) == pytest.approx(math.sqrt(0.6**2 + published_part))
+    assert standard_error(alone, reference(plus_minus=0.6)) == pytest.approx(math.sqrt(0.6**2 + published_part))
 
 
 @pytest.mark.parametrize(
     ("mean", "kind"), [(71.0, "reproduced"), (69.0, "reproduced"), (71.01, "above"), (68.99, "below"), (70.0, "reproduced")]
 )
 def test_a_point_is_close_enough_whatever_the_deviation(mean, kind):
-    found = compare(measured(mean), known())
-    assert found.kind == kind
-    assert found.difference == pytest.approx(mean - 70)
-    assert found.z == pytest.approx((mean - 70) / ROUNDING)
+    judged = compare(measured(mean), reference())
+    assert judged.kind == kind
+    assert judged.difference == pytest.approx(mean - 70)
+    assert judged.z == pytest.approx((mean - 70) / ROUNDING)
 
 
 def test_a_decimal_point_is_a_point():
-    assert compare(measured(16.6), known(15.6)).kind == "reproduced"  # 16.6 - 15.6 > 1 in binary
+    assert compare(measured(16.6), reference(15.6)).kind == "reproduced"  # 16.6 - 15.6 > 1 in binary
     assert 16.6 - 15.6 > 1
 
 
 @pytest.mark.parametrize(("factor", "high", "low"), [(0.999, "reproduced", "reproduced"), (1.001, "above", "below")])
 def test_further_away_the_interval_decides(factor, high, low):
-    error = standard_error(measured(0, networks=4.0), known(plus_minus=3.0))
+    error = standard_error(measured(0, networks=4.0), reference(plus_minus=3.0))
     away = factor * Z_95 * error
     assert away > 1
-    assert compare(measured(70 + away, networks=4.0), known(plus_minus=3.0)).kind == high
-    assert compare(measured(70 - away, networks=4.0), known(plus_minus=3.0)).kind == low
+    assert compare(measured(70 + away, networks=4.0), reference(plus_minus=3.0)).kind == high
+    assert compare(measured(70 - away, networks=4.0), reference(plus_minus=3.0)).kind == low
 
 
 def test_one_network_says_whose_deviation_it_takes():
-    assert "one network" in compare(measured(70, networks=math.nan, n_networks=1), known()).note
-    assert compare(measured(70), known()).note == ""
+    assert "one network" in compare(measured(70, networks=math.nan, n_networks=1), reference()).note
+    assert compare(measured(70), reference()).note == ""
 
 
 @pytest.mark.parametrize(
@@ -98,20 +87,21 @@ def test_one_network_says_whose_deviation_it_takes():
         ("dm", "eval", {"augment": "flip"}, "eval.augment=flip, published DSA"),
         ("dm", "eval", {"augment": "none"}, "eval.augment=none, published DSA"),
         ("dm", "eval", {"schedule": "onecycle"}, "eval.schedule=onecycle, published step"),
+        ("dm", "match", {"network": "mlp"}, "match.network=mlp, published convnet"),
         ("whole", "whole", {"schedule": "onecycle", "epochs": 8}, "whole.schedule=onecycle, published step"),
     ],
 )
 def test_another_protocol_is_not_comparable_and_says_which(method, section, fields, note):
-    found = verdict_of(with_protocol(record(method), **{section: fields}))
-    assert (found.kind, found.z, found.difference, found.note) == ("not comparable", None, None, note)
+    judged = verdict_of(with_protocol(record(method), **{section: fields}))
+    assert (judged.kind, judged.z, judged.difference, judged.note) == ("not comparable", None, None, note)
 
 
 def test_a_smaller_budget_is_comparable():
-    small = {"match": {"iterations": 3, "real_batch": 8, "lr_images": 30.0}}
-    small["eval"] = {"nets": 2, "epochs": 30, "augment": DSA, "precision": "bf16"}
-    assert departures(with_protocol(record(), **small, network={"width": 128, "depth": 3}).spec) == []
-    assert departures(with_protocol(record("whole"), whole={"nets": 1, "epochs": 9}, network={"depth": None}).spec) == []
-    assert departures(with_protocol(record("dc"), match={"start": "noise", "augment": "none"}).spec) == []  # its own loop
+    small = {"match": {"iterations": 3, "real_batch": 8}}
+    small["eval"] = {"nets": 2, "epochs": 30, "augment": ALL_OPERATIONS, "precision": "bf16"}
+    assert departures(with_protocol(record(settings={"lr_images": 30.0}), **small, network={"width": 128, "depth": 3})) == []
+    assert departures(with_protocol(record("whole"), whole={"nets": 1, "epochs": 9}, network={"depth": None})) == []
+    assert departures(with_protocol(record("dc"), match={"start": "noise", "augment": "none"})) == []  # its own loop
 
 
 def test_another_published_evaluation_is_a_note():
@@ -127,28 +117,28 @@ def test_a_misprint_is_not_comparable_and_a_suspect_value_is():
     misprint = verdict_of(record("dc", dataset="cifar100", ipc=50))
     assert (misprint.kind, misprint.note) == ("not comparable", "published value: misprint: repeats the CIFAR-10 cell")
     cells = table2_cells([record("herding", ipc=10, accuracies=(71.0, 71.2))])
-    found = next(cell.verdict for cell in cells if cell.method == BEST_CORESET and cell.ipc == 10)
-    assert found.kind == "reproduced"
-    assert "suspect: below Table 2's Random" in found.note
+    judged = next(cell.verdict for cell in cells if cell.method == BEST_CORESET and cell.ipc == 10)
+    assert judged.kind == "reproduced"
+    assert "suspect: below Table 2's Random" in judged.note
 
 
 def test_other_hyper_parameters_are_not_comparable():
-    usual = record("kr", hyper={"hidden": 128, "clip": 0.01})
-    other = record("kr", hyper={"hidden": 64, "clip": 0.01})
+    usual = record("kr", settings={"hidden": 128, "clip": 0.01})
+    other = record("kr", settings={"hidden": 64, "clip": 0.01})
     assert verdict_of(other).note == "kr.hidden=64, not 128"
     assert verdict_of(usual, other).kind != "not comparable"
-    assert verdict_of(record("dsa", hyper={"start": "noise"})).note == "dsa.start=noise, not real"
-    assert verdict_of(record("dsa", hyper={"iterations": 5, "inner": 1, "start": "real"})).kind != "not comparable"
+    assert verdict_of(record("dsa", settings={"start": "noise"})).note == "dsa.start=noise, not real"
+    assert verdict_of(record("dsa", settings={"iterations": 5, "inner": 1, "start": "real"})).kind != "not comparable"
 
 
 def test_every_published_method_with_hyper_parameters_says_which_are_the_published():
-    assert set(HYPER) == {name for name in PAPER_METHODS if METHODS[name].options().keys() - {"lr_images"}}
+    assert set(HYPER) == {name for name in PAPER_METHODS if METHODS[name].settings.model_fields.keys() - {"lr_images"}}
 
 
 def test_the_published_hyper_parameters_are_the_defaults():
     for name, values in HYPER.items():
-        assert {key: option.default for key, option in METHODS[name].options().items() if key in values} == values
-        for profile in METHODS[name].defaults.values():
+        assert {key: value for key, value in METHODS[name].settings() if key in values} == values
+        for profile in METHODS[name].presets.values():
             assert not set(profile) & set(values), "a profile sets it: take it for budget in reports/published.py"
 
 
@@ -163,7 +153,7 @@ def test_table_1_stands_against_the_best_coreset_selection():
     assert not [cell for cell in table2_cells([row[0], record("dm")]) if cell.method == BEST_CORESET]
 
 
-def test_what_was_not_run_is_told_for_the_datasets_that_were():
+def test_what_was_not_run_is_listed_for_the_datasets_that_were():
     cells = table2_cells([record("dm"), record("emd")])
     idle = [cell for cell in cells if cell.verdict and cell.verdict.kind == "not run"]
     assert {cell.dataset for cell in cells} == {"fashionmnist"}
@@ -212,8 +202,8 @@ def test_verdicts_print():
 
 
 def folder(path, *records):
-    for found in records:
-        write_record(path / "records", found)
+    for made in records:
+        write_record(path / "records", made)
     return str(path)
 
 
@@ -243,9 +233,12 @@ def test_a_reproduced_cell_that_falls_below_is_an_error(tmp_path, capsys, method
 
 def test_cells_are_compared_under_the_same_profile(tmp_path, capsys):
     def under(profile, iterations, accuracies=(70.5, 70.9)):
-        found = record(iterations=iterations, accuracies=accuracies)
-        spec = found.spec | {"protocol": found.spec["protocol"] | {"profile": profile}}
-        return replace(found, hash=f"{profile}{iterations}", spec=spec)
+        made = with_protocol(
+            record(iterations=iterations, accuracies=accuracies),
+            match={"iterations": iterations, "real_batch": 64},
+            eval={"nets": PROFILES[profile].eval.nets, "epochs": PROFILES[profile].eval.epochs},
+        )
+        return with_spec(made, protocol=made.spec.protocol.changed(profile=profile))
 
     against = folder(tmp_path / "old", under("cpu", 140))
     low = (60.0, 60.1)
@@ -263,7 +256,7 @@ def test_cells_are_compared_under_the_same_profile(tmp_path, capsys):
     assert "1 cells compared" in capsys.readouterr().out
 
 
-def test_a_users_mistake_is_told(tmp_path, capsys):
+def test_a_users_mistake_is_one_line(tmp_path, capsys):
     good = folder(tmp_path / "good", record())
     digits = folder(tmp_path / "digits", record(dataset="digits"))
     for out, against, message in [
@@ -279,13 +272,18 @@ def test_a_users_mistake_is_told(tmp_path, capsys):
 
 def test_the_committed_records_are_the_default(tmp_path, capsys):
     assert command.main(["--check", "--out", str(checking.REFERENCE / "cpu")]) == 0
-    cells = table2_cells(checking.read_records(checking.REFERENCE / "cpu" / "records"))
+    records, _ = read_folder(checking.REFERENCE / "cpu" / "records")
+    cells = table2_cells(records)
     kinds = Counter({cell.counted: cell.verdict.kind for cell in cells if cell.verdict}.values())
     compared = sum(kinds[kind] for kind in ("reproduced", "above", "below"))
     assert kinds["reproduced"] > 0
     assert f"{compared} cells compared with the committed records, 0 fell." in capsys.readouterr().out
-    low = checking.read_records(checking.REFERENCE / "cpu" / "records")
-    fallen = [replace(found, accuracies=tuple(value - 30 for value in found.accuracies)) for found in low]
+    fallen = [
+        made.model_copy(
+            update={"evaluations": (evaluation(accuracies=tuple(value - 30 for value in made.main_evaluation.accuracies)),)}
+        )
+        for made in records
+    ]
     against = ["--against", str(checking.REFERENCE / "cpu")]
     assert command.main(["--check", "--out", folder(tmp_path, *fallen), *against]) == 1
     text = capsys.readouterr().out
@@ -293,7 +291,18 @@ def test_the_committed_records_are_the_default(tmp_path, capsys):
     assert not (tmp_path / "report").exists()
 
 
-def test_every_published_column_has_a_name():
-    from reports.published import PAPER_METHODS
+def test_a_file_that_cannot_be_read_is_named_when_checking(tmp_path, capsys):
+    out = folder(tmp_path / "out", record())
+    (tmp_path / "out" / "records" / "torn.json").write_text("{")
+    assert command.main(["--check", "--out", out, "--against", folder(tmp_path / "old", record())]) == 0
+    assert capsys.readouterr().err.startswith(f"not read: {tmp_path / 'out' / 'records' / 'torn.json'}: ")
 
+
+def test_every_published_column_has_a_name():
     assert {method for *_, method in published()} == {*PAPER_METHODS, BEST_CORESET, "best_dataset_distillation"}
+
+
+def test_the_published_columns_have_the_methods_own_labels_and_order():
+    """A column stands in its place, and under its name, whether or not a record is of it."""
+    for name, facts in PAPER_METHODS.items():
+        assert (facts.label, facts.order) == (METHODS[name].label, METHODS[name].order)

@@ -1,0 +1,55 @@
+"""What a record says of the machine, the libraries and the code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_LIBRARIES = ("torch", "torchvision", "numpy", "geomloss", "pot", "scikit-learn")
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """Return the names of the processor, of the device and of the GPU, and the number of cores."""
+    cpu = platform.processor() or platform.machine()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
+    machine: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "device": str(device)}
+    if device.type == "cuda":
+        machine["gpu"] = torch.cuda.get_device_name(device)
+    return machine
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that numbers depend on."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
+@lru_cache(maxsize=1)
+def code_version() -> dict[str, str]:
+    """Return a hash of the sources that numbers depend on, and the commit, where git knows it."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for folder in ("bench", "datasets", "methods"):
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    code = {"sources": digest.hexdigest()[:16]}
+    with suppress(OSError, subprocess.CalledProcessError):
+        answer = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        )
+        code["commit"] = answer.stdout.strip()
+    return code

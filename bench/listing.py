@@ -1,0 +1,57 @@
+"""What `run_all.py --list` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from bench.method import Method
+from bench.networks import NETWORKS
+from bench.protocol import PROFILES, SECTIONS
+from bench.settings import valid_values
+
+
+class Named(Protocol):
+    """What is printed of a dataset."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
+
+
+def listing(methods: Iterable[Method], sources: Iterable[Named]) -> str:
+    """Return methods, datasets, networks, profiles and all options as text."""
+    lines = ["Methods:", *(line for method in methods for line in _method_lines(method))]
+    lines += ["  path/to/file.py:function  a loss of your own", "Datasets:"]
+    for source in sources:
+        channels, height, width = source.shape
+        lines.append(f"  {source.name:<12} {source.label}: {len(source.classes)} classes, {channels}x{height}x{width}")
+    lines += ["  folder:PATH  PATH/train/CLASS/* and PATH/test/CLASS/*", "Networks:"]
+    lines += [f"  {', '.join(NETWORKS)}, and variants of them such as convnet-d4 and convnet-w64-bn"]
+    lines += [f"Profiles: {', '.join(PROFILES)}", *_section_lines()]
+    lines.append("    --set match.lr_images=...  (short for lr_images of every method that matches features)")
+    return "\n".join(lines)
+
+
+def _method_lines(method: Method) -> Iterator[str]:
+    yield f"  {method.name:<12} {method.label} ({method.citation})"
+    for name, field in method.settings.model_fields.items():
+        by_profile = any(name in values for values in method.presets.values())
+        default = "by profile" if by_profile else field.default
+        yield f"    --set {method.name}.{name}={default}  ({valid_values(field)})"
+
+
+def _section_lines() -> Iterator[str]:
+    for section, settings in SECTIONS.items():
+        for name, field in settings.model_fields.items():
+            values = ", ".join(f"{key} {_text(getattr(getattr(p, section), name))}" for key, p in PROFILES.items())
+            yield f"    --set {section}.{name}=...  ({valid_values(field)}; {values})"
+
+
+def _text(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)

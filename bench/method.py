@@ -1,0 +1,131 @@
+"""What a method is: the contract, and the kinds of methods.
+
+A method's file holds all that the suite knows of it: its settings with the published defaults, what a short profile sets
+otherwise, its label, citation, place and colour in tables and figures, and how it distills.
+
+    METHOD = FeatureMatching(name="dm", label="DM", citation="...", settings=MeanMatching, order=80, color="#0173b2")
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.lazy import matching
+from bench.settings import Positive, Settings
+from bench.types import ContextObjective, Objective, SyntheticSet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from bench.task import Task
+
+LATE = 500
+"""The place of a method that names none: after the suite's own, before the whole training set."""
+
+
+class NoSettings(Settings):
+    """The settings of a method that has none."""
+
+
+class FeatureLoss(Settings):
+    """Base of the losses on features. Its settings are the loss: an instance is an `Objective`.
+
+    `lr_images` is the learning rate of SGD on the images when they are matched by this loss; the published value is 1.
+    """
+
+    lr_images: Positive = 1.0
+
+    def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Return the loss of each class, `[C]`; see `Objective`."""
+        raise NotImplementedError(f"{type(self).__name__} has no __call__")
+
+    def for_cell(self) -> Objective | ContextObjective:
+        """Return the loss of one cell: this one, or a new one where it keeps state."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """One entry of the registry.
+
+    Attributes:
+        name: its key, as `--methods` names it.
+        label: what tables and figures print.
+        citation: paper and equation or algorithm.
+        settings: its hyper-parameters, with the published values as defaults.
+        presets: by profile, the settings that differ from the defaults there.
+        order: its place among the columns of tables, from left to right.
+        color: its colour in figures, `#rrggbb`; empty where one is to be chosen.
+        sections: the sections of the protocol that its numbers depend on, besides data and network.
+        whole_set: whether its result is the full training set, whatever the IPC.
+        has_passes: whether distilling passes images through networks in the run's precision.
+        code: a hash of the user's own file that it comes from.
+
+    """
+
+    name: str
+    label: str
+    citation: str
+    settings: type[Settings] = NoSettings
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    order: int = LATE
+    color: str = ""
+    sections: tuple[str, ...] = ("eval",)
+    whole_set: bool = False
+    has_passes: bool = False
+    code: str = ""
+
+    @abstractmethod
+    def distill(self, task: Task, settings: Any) -> SyntheticSet:
+        """Return the synthetic set of one cell; `settings` are an instance of the method's own class of settings."""
+
+    def resolve(self, texts: Mapping[str, str], *, profile: str) -> Settings:
+        """Return the settings of a run: first the texts of `--set`, then the profile's preset, then the published defaults.
+
+        Args:
+            texts: values by field, as typed on the command line.
+            profile: the name of the protocol's profile.
+
+        Raises:
+            UsageError: where a field is unknown or a value is not valid.
+
+        """
+        return self.settings.from_texts(texts, owner=self.name, base=self.presets.get(profile, {}))
+
+    def networks(self, settings: Settings) -> tuple[str, ...]:
+        """Return the names of the networks that distilling uses besides the matching loop's."""
+        name = getattr(settings, "network", "")
+        return (name,) if name else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMatching(Method):
+    """A method that matches features in the one matching loop; its settings are its loss."""
+
+    settings: type[FeatureLoss] = FeatureLoss
+    sections: tuple[str, ...] = ("match", "eval")
+    has_passes: bool = True
+
+    @property
+    def objective(self) -> type[FeatureLoss]:
+        """The loss: `METHODS["emd"].objective()(real, syn, generator=...)` returns its value for each class."""
+        return self.settings
+
+    def distill(self, task: Task, settings: FeatureLoss) -> SyntheticSet:
+        """Return the images that the loss leads to."""
+        return matching.match(task, settings.for_cell(), lr_images=settings.lr_images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnProcedure(Method):
+    """A method with a procedure of its own: `procedure(task, settings)` returns the synthetic set."""
+
+    procedure: Callable[[Task, Any], SyntheticSet]
+
+    def distill(self, task: Task, settings: Settings) -> SyntheticSet:
+        """Return what the procedure makes."""
+        return self.procedure(task, settings)

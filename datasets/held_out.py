@@ -1,0 +1,38 @@
+"""The validation split: a part of the training images that stands in for the test set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.lazy import torch
+from bench.seeding import Streams
+from bench.types import Bundle, Split
+
+
+def held_out(bundle: Bundle, *, fraction: float, seed: int) -> Bundle:
+    """Return `bundle` without its test images: some training images of each class are held out and take their place.
+
+    The images that are held out depend on the seed and the dataset's name alone. The rest keep their order.
+
+    Args:
+        bundle: the dataset; its test split is not looked at.
+        fraction: the part of each class that is held out, at least one image.
+        seed: the seed of the run.
+
+    Returns:
+        The dataset with a smaller training split, and with the held-out images as its test split.
+
+    """
+    generator = Streams(seed, bundle.name, None).generator("holdout")
+    kept, chosen = [], []
+    for label in range(len(bundle.classes)):
+        members = (bundle.train.labels == label).nonzero().flatten()
+        members = members[torch.randperm(len(members), generator=generator)]
+        count = max(1, round(fraction * len(members)))
+        chosen.append(members[:count])
+        kept.append(members[count:])
+    splits = []
+    for indices in (kept, chosen):
+        index = torch.cat(indices).sort().values
+        splits.append(Split(bundle.train.images[index], bundle.train.labels[index]))
+    return replace(bundle, train=splits[0], test=splits[1])

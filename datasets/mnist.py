@@ -1,0 +1,19 @@
+"""MNIST: handwritten digits, 60,000 and 10,000 grey images of 28x28 pixels (LeCun, Bottou, Bengio and Haffner 1998)."""
+
+from __future__ import annotations
+
+from datasets.idx import idx_files
+from datasets.parquet import parquet_files
+from datasets.source import Download, Source
+
+SOURCE = Source(
+    name="mnist",
+    label="MNIST",
+    classes=tuple("0123456789"),
+    mean=(0.1307,),
+    std=(0.3081,),
+    size=28,
+    flip=False,
+    layouts=(idx_files("MNIST"), parquet_files("mnist", channels=1)),
+    download=Download("MNIST"),
+)

@@ -1,0 +1,247 @@
+"""The runner: images are distilled once, and every further evaluation is added to the record that is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import bundle, cell, task
+
+import bench.runner
+from bench.compute import Compute
+from bench.errors import DistillationError
+from bench.evaluate import evaluate
+from bench.method import OwnProcedure
+from bench.records import RunRecord, read_record
+from bench.runner import Runner, distilled, finished
+from bench.spec import RunSpec
+from bench.types import SyntheticSet
+from methods import METHODS
+
+
+class Silent:
+    """Is told how a grid goes on, and keeps what finished."""
+
+    def __init__(self):
+        self.records = []
+
+    def started(self, spec):
+        pass
+
+    def progress(self, progress):
+        pass
+
+    def finished(self, record):
+        self.records.append(record)
+
+
+def runner(folder, *, force=False, **methods) -> Runner:
+    """Return a runner on the tiny dataset; keyword arguments replace methods."""
+    compute = Compute.choose(device="cpu", precision="fp32")
+    data = bundle()
+    return Runner(folder, compute, {**METHODS, **methods}, lambda *_: data, Silent(), {"tiny": "Tiny images"}, force)
+
+
+def dm_cell(*networks: str, **sections) -> RunSpec:
+    return cell(METHODS["dm"], eval={"networks": networks or ("convnet",), "nets": 2, "epochs": 4, **sections})
+
+
+def failing(message: str = "distilled again") -> dict[str, OwnProcedure]:
+    """Return the method `dm` as one that cannot distill."""
+
+    def procedure(task, settings):
+        raise DistillationError(message)
+
+    dm = METHODS["dm"]
+    options = {"label": dm.label, "citation": dm.citation, "settings": dm.settings, "sections": dm.sections, "has_passes": True}
+    return {"dm": OwnProcedure(name="dm", procedure=procedure, **options)}
+
+
+def run(spec: RunSpec, folder, **options) -> RunRecord:
+    """Return the record that running one cell gives."""
+    (record,) = runner(folder, **options).run([spec])
+    return record
+
+
+def stored(spec: RunSpec, folder) -> RunRecord:
+    """Return the record that lies on disk."""
+    record = read_record(folder / f"{spec.hash}.json")
+    assert isinstance(record, RunRecord)
+    return record
+
+
+def accuracies(record: RunRecord) -> dict[str, tuple[float, ...]]:
+    return {evaluation.network: evaluation.accuracies for evaluation in record.evaluations}
+
+
+def fail_in(monkeypatch, network: str) -> None:
+    """Let the evaluation by one network fail."""
+
+    def evaluate_or_fail(task, syn, settings, name):
+        if name == network:
+            raise DistillationError(f"{name} diverged")
+        return evaluate(task, syn, settings, name)
+
+    monkeypatch.setattr(bench.runner, "evaluate", evaluate_or_fail)
+
+
+def watch_evaluations(monkeypatch) -> list[tuple[str, SyntheticSet]]:
+    """Return a list that each evaluation adds its network's name and its images to."""
+    evaluated = []
+
+    def evaluate_and_note(task, syn, settings, name):
+        evaluated.append((name, syn))
+        return evaluate(task, syn, settings, name)
+
+    monkeypatch.setattr(bench.runner, "evaluate", evaluate_and_note)
+    return evaluated
+
+
+def test_a_cell_leaves_a_record_and_its_images(tmp_path):
+    spec = dm_cell("convnet", "mlp")
+    record = run(spec, tmp_path)
+    assert record.status == "ok", record.error
+    assert stored(spec, tmp_path).model_dump() == record.model_dump()
+    assert (record.method.label, record.dataset_label) == ("DM", "Tiny images")
+    assert len(record.loss) == spec.protocol.match.iterations
+    assert list(accuracies(record)) == ["convnet", "mlp"]
+    assert record.main_evaluation.network == "convnet"
+    distilling = sum(record.seconds[stage] for stage in ("features", "loss", "update"))
+    assert record.seconds["total"] > distilling + sum(evaluation.seconds for evaluation in record.evaluations)
+    assert load_file(tmp_path / record.images_name)["images"].shape == (6, 1, 8, 8)
+    assert finished(tmp_path, spec) is not None
+
+
+def test_the_evaluations_are_those_of_the_images_that_the_method_distills(tmp_path):
+    spec = dm_cell("convnet", "mlp")
+    record = run(spec, tmp_path)
+    given = replace(task(), spec=spec)
+    syn = METHODS["dm"].distill(given, spec.settings)
+    assert torch.equal(load_file(tmp_path / record.images_name)["images"], syn.images)
+    expected = {name: evaluate(given, syn, spec.protocol.eval, name).accuracies for name in ("convnet", "mlp")}
+    assert accuracies(record) == expected
+
+
+def test_another_network_is_evaluated_on_the_images_on_disk(tmp_path, monkeypatch):
+    first = run(dm_cell("convnet"), tmp_path)
+    more = dm_cell("mlp", "convnet", "lenet")
+    assert finished(tmp_path, more) is None
+    evaluated = watch_evaluations(monkeypatch)
+    record = run(more, tmp_path, **failing())
+    assert record.status == "ok", record.error
+    assert [name for name, _ in evaluated] == ["mlp", "lenet"]
+    given = replace(task(), spec=more)
+    distilled_set = METHODS["dm"].distill(given, more.settings)
+    for _, syn in evaluated:
+        assert torch.equal(syn.images, distilled_set.images)
+        assert torch.equal(syn.labels, distilled_set.labels)
+    assert len(record.evaluations) == 3
+    assert record.evaluations[0] == first.evaluations[0]
+    assert list(accuracies(record)) == ["convnet", "mlp", "lenet"]
+    assert (record.loss, record.hash) == (first.loss, first.hash)
+    assert record.seconds["total"] == pytest.approx(first.seconds["total"] + sum(e.seconds for e in record.evaluations[1:]))
+    assert stored(more, tmp_path).model_dump() == record.model_dump()
+    # From the images on disk each network learns what it learns right after distilling.
+    assert accuracies(record) == accuracies(run(more, tmp_path / "anew"))
+    # Asked for less, the cell has all it needs.
+    assert finished(tmp_path, dm_cell("mlp")) is not None
+    assert finished(tmp_path, more) is not None
+
+
+def test_the_whole_training_set_has_no_images_on_disk_and_is_evaluated_again_all_the_same(tmp_path):
+    short = {"nets": 1, "epochs": 1}
+    run(cell(METHODS["whole"], whole={"networks": ("convnet",), **short}), tmp_path)
+    more = cell(METHODS["whole"], whole={"networks": ("convnet", "mlp"), **short})
+    record = run(more, tmp_path)
+    assert list(accuracies(record)) == ["convnet", "mlp"]
+    assert not record.has_images
+    assert list(tmp_path.glob("*.safetensors")) == []
+
+
+def test_a_network_that_fails_leaves_the_evaluations_before_it(tmp_path, monkeypatch):
+    spec = dm_cell("convnet", "mlp", "lenet")
+    fail_in(monkeypatch, "mlp")
+    record = run(spec, tmp_path)
+    assert (record.status, record.error) == ("failed", "DistillationError: mlp diverged")
+    assert "fail" in record.details["traceback"]
+    assert list(accuracies(stored(spec, tmp_path))) == ["convnet"]
+    assert stored(spec, tmp_path).status == "ok"
+    assert finished(tmp_path, spec) is None
+
+    monkeypatch.undo()  # the next run goes on from there
+    assert list(accuracies(run(spec, tmp_path, **failing()))) == ["convnet", "mlp", "lenet"]
+
+
+def test_a_network_that_fails_first_is_a_failed_cell(tmp_path, monkeypatch):
+    spec = dm_cell("convnet", "mlp")
+    fail_in(monkeypatch, "convnet")
+    run(spec, tmp_path)
+    assert (stored(spec, tmp_path).status, stored(spec, tmp_path).error) == ("failed", "DistillationError: convnet diverged")
+    assert distilled(tmp_path, spec) is None
+    monkeypatch.undo()
+    assert run(spec, tmp_path).status == stored(spec, tmp_path).status == "ok"
+
+
+def files(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_forced_run_that_fails_loses_nothing(tmp_path, monkeypatch):
+    spec = dm_cell("convnet", "mlp")
+    run(spec, tmp_path)
+    before = files(tmp_path)
+    assert run(spec, tmp_path, force=True, **failing()).error == "DistillationError: distilled again"
+    assert files(tmp_path) == before
+    fail_in(monkeypatch, "convnet")
+    assert run(spec, tmp_path, force=True).error == "DistillationError: convnet diverged"
+    assert files(tmp_path) == before
+
+
+def test_a_forced_run_distills_again(tmp_path):
+    spec = dm_cell("convnet")
+    first = run(spec, tmp_path)
+    assert run(spec, tmp_path, force=True, **failing()).status == "failed"
+    again = run(spec, tmp_path, force=True)
+    assert accuracies(again) == accuracies(first)
+    assert again.seconds != first.seconds
+
+
+def test_images_of_another_cell_are_not_evaluated(tmp_path):
+    spec, other = dm_cell("convnet"), dm_cell("convnet", lr=0.5)
+    run(spec, tmp_path)
+    run(other, tmp_path)
+    (tmp_path / f"{other.hash}.safetensors").replace(tmp_path / f"{spec.hash}.safetensors")
+    record = run(dm_cell("convnet", "mlp"), tmp_path)
+    assert record.status == "failed"
+    assert "holds the images of another cell" in record.error
+
+
+def test_a_cell_whose_images_are_gone_is_distilled_again(tmp_path):
+    spec = dm_cell("convnet")
+    record = run(spec, tmp_path)
+    (tmp_path / record.images_name).unlink()
+    assert finished(tmp_path, spec) is None
+    assert run(spec, tmp_path).status == "ok"
+    assert (tmp_path / record.images_name).is_file()
+
+
+def test_the_grid_goes_on_after_a_failure(tmp_path):
+    specs = [dm_cell("convnet"), cell(METHODS["random"])]
+    cells = runner(tmp_path, **failing("no"))
+    records = cells.run(specs)
+    assert [record.status for record in records] == ["failed", "ok"]
+    assert [record.hash for record in cells.observer.records] == [spec.hash for spec in specs]
+    assert stored(specs[0], tmp_path).error == "DistillationError: no"
+
+
+def test_the_synthetic_set_may_be_of_any_size(tmp_path):
+    def one_image_of_each_class(task, settings):
+        return SyntheticSet(torch.rand(3, 1, 8, 8), torch.arange(3))
+
+    method = OwnProcedure(name="own", label="Own", citation="none", procedure=one_image_of_each_class)
+    record = run(cell(method), tmp_path, own=method)
+    assert record.status == "ok", record.error
+    assert record.loss == ()
+    assert record.seconds_per_iteration is None

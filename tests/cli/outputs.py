@@ -1,0 +1,37 @@
+"""What the tests of the command line share: the kinds of methods, the files of a report, and readers of what a run leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+from bench.method import FeatureMatching, OwnProcedure
+from methods import METHODS
+from methods.coreset import Coreset
+
+MATCHING = tuple(name for name, method in METHODS.items() if isinstance(method, FeatureMatching))
+OWN_LOOP = tuple(name for name, method in METHODS.items() if isinstance(method, OwnProcedure) and method.has_passes)
+CORESETS = tuple(name for name, method in METHODS.items() if isinstance(method, Coreset))
+WHOLE = tuple(name for name, method in METHODS.items() if method.whole_set)
+SMALL = tuple(name for name in METHODS if name not in WHOLE)
+SELECTION = tuple(name for name in SMALL if name not in (*MATCHING, *OWN_LOOP))
+"""Methods that choose real images: the coresets, and `random`."""
+
+PLOTS = ("accuracy.png", "timing.png", "accuracy_vs_time.png", "transfer.png")
+TABLES = ("table2.md", "table2.csv", "table2.tex", "transfer.md", "transfer.csv", "transfer.tex", "timing.md", "timing.csv")
+REPORT = (*TABLES, "accuracy.csv", "index.html", *PLOTS)
+
+
+def read_csv(path):
+    with path.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def read_records(out):
+    """Return the records of a run as scripts read them, in the order of their names."""
+    return [json.loads(path.read_text()) for path in sorted((out / "records").glob("*.json"))]
+
+
+def accuracies_of(record):
+    """Return the accuracies of the networks of the record's first evaluation."""
+    return record["evaluations"][0]["accuracies"]

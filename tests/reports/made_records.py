@@ -1,0 +1,78 @@
+"""Records made by hand, for the tests of reports."""
+
+from __future__ import annotations
+
+from bench.protocol import PROFILES, Match, Training
+from bench.records import Evaluation, MethodFacts, NetworkFacts, RunRecord
+from bench.spec import RecordedSettings, RunSpec
+from methods import METHODS
+
+LABELS = {"convnet": "ConvNet-3", "mlp": "MLP", "lenet": "LeNet"}
+
+
+def evaluation(network="convnet", accuracies=(70.0, 71.0), *, seconds=2.0, label="") -> Evaluation:
+    facts = NetworkFacts(label=label or LABELS.get(network, network), features=2048)
+    return Evaluation(network=network, facts=facts, accuracies=accuracies, seconds=seconds)
+
+
+def record(
+    method="dm",
+    *,
+    dataset="fashionmnist",
+    ipc=1,
+    seed=0,
+    accuracies=(70.0, 71.0),
+    evaluations=None,
+    iterations=10,
+    settings=None,
+    precision="fp32",
+) -> RunRecord:
+    """Return a record of the `cpu` profile; the whole training set is trained as published, so that its cells compare."""
+    cpu = PROFILES["cpu"]
+    facts = METHODS.get(method)
+    own = facts.sections if facts else ("match", "eval")
+    protocol = cpu.changed(
+        match=cpu.match.changed(iterations=iterations) if "match" in own else None,
+        eval=cpu.eval.changed(precision=precision) if "eval" in own else None,
+        whole=Training(nets=1, epochs=8, precision=precision) if "whole" in own else None,
+        network=cpu.network.changed(depth=3),
+    )
+    spec = RunSpec(
+        dataset=dataset,
+        ipc=ipc,
+        method=method,
+        seed=seed,
+        settings=RecordedSettings.model_validate(settings or {}),
+        protocol=protocol,
+        precision=precision if facts is None or facts.has_passes else None,
+    )
+    evaluations = (evaluation(accuracies=accuracies),) if evaluations is None else evaluations
+    return RunRecord(
+        hash=spec.hash,
+        status="ok",
+        spec=spec,
+        method=MethodFacts(label=method.upper(), order=facts.order, color=facts.color)
+        if facts
+        else MethodFacts(label=method.upper()),
+        dataset_label=dataset,
+        evaluations=evaluations,
+        loss=(1.0,) * iterations,
+        seconds={"features": 1.0, "loss": 1.0, "update": 1.0, "total": 3.0 + sum(made.seconds for made in evaluations)},
+        seconds_per_iteration=0.3,
+        peak_memory_mib=100.0,
+        hardware={"cpu": "a processor", "threads": 2, "device": "cpu"},
+    )
+
+
+def with_spec(made: RunRecord, **changes: object) -> RunRecord:
+    """Return the record of another description."""
+    spec = made.spec.model_copy(update=changes)
+    return made.model_copy(update={"spec": spec, "hash": spec.hash})
+
+
+def with_protocol(made: RunRecord, **sections: dict[str, object]) -> RunRecord:
+    """Return the record with fields of its protocol's sections set; a section that its method does not use is added."""
+    protocol = made.spec.protocol
+    added = {"match": Match(), "eval": Training(), "whole": Training()}
+    changed = {name: (getattr(protocol, name) or added[name]).changed(**fields) for name, fields in sections.items()}
+    return with_spec(made, protocol=protocol.changed(**changed))
