@@ -21,7 +21,7 @@ from bench.lazy import compute, console, runner
 from bench.listing import listing
 from bench.method import FeatureLoss, FeatureMatching, Method
 from bench.protocol import PROFILES, SECTIONS, SEEDS, Protocol, resolve
-from bench.records import RunRecord, UnreadableRecord, read_record
+from bench.records import RunRecord, read_folder
 from bench.settings import Settings
 from bench.spec import RunSpec
 from bench.types import Bundle
@@ -111,7 +111,7 @@ def _methods(text: str) -> tuple[Method, ...]:
 
 def _texts(arguments: argparse.Namespace, methods: Sequence[Method]) -> Texts:
     """Return the texts of all `--set`, with the short forms written out; raise `UsageError` where one is malformed."""
-    pairs = list(arguments.set)
+    pairs: list[str] = []  # the short forms first: what is set by its own name counts
     if arguments.iterations is not None:
         iterations = _number("--iterations", arguments.iterations, low=0)
         counting = [method.name for method in methods if "iterations" in method.settings.model_fields]
@@ -119,9 +119,10 @@ def _texts(arguments: argparse.Namespace, methods: Sequence[Method]) -> Texts:
     if arguments.eval_nets is not None:
         nets = _number("--eval-nets", arguments.eval_nets, low=1)
         pairs += [f"eval.nets={nets}", f"whole.nets={nets}"]
+    pairs += [f"whole.networks={pair.partition('=')[2]}" for pair in arguments.set if pair.startswith("eval.networks=")]
     owners = {*METHODS, *SECTIONS, *(method.name for method in methods)}
     texts: Texts = {}
-    for pair in pairs:
+    for pair in (*pairs, *arguments.set):
         name, equals, value = pair.partition("=")
         owner, dot, field = name.partition(".")
         if not (equals and dot and field):
@@ -204,11 +205,11 @@ def _loader(options: Options) -> Callable[[str, Protocol, int], Bundle]:
 
 
 def _present(folder: Path, specs: Sequence[RunSpec], *, force: bool, log: TextIO) -> set[str]:
-    """Return the hashes of the cells that need not run; name in `log` the files of cells that hold no readable record."""
-    for spec in specs:
-        record = read_record(folder / f"{spec.hash}.json")
-        if isinstance(record, UnreadableRecord):
-            log.write(f"{record.path} cannot be read, and its cell has to run again: {record.reason}\n")
+    """Return the hashes of the cells that need not run; name in `log` the files that hold no readable record."""
+    hashes = {spec.hash for spec in specs}
+    for file in read_folder(folder)[1]:
+        again = ", and its cell has to run again" if file.path.stem in hashes else ""
+        log.write(f"{file.path} cannot be read{again}: {file.reason}\n")
     return set() if force else {spec.hash for spec in specs if runner.finished(folder, spec)}
 
 
@@ -263,8 +264,7 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
     )
     present = _present(options.out / "records", specs, force=options.force, log=progress)
     if options.dry_run:
-        for spec in specs:
-            out.write(f"{spec.hash} {'there' if spec.hash in present else 'to run':<7} {spec.label}\n")
+        out.writelines(f"{spec.hash} {'there' if spec.hash in present else 'to run':<7} {spec.label}\n" for spec in specs)
         return 0
 
     records = _run_cells(options, where, [spec for spec in specs if spec.hash not in present], progress)

@@ -24,6 +24,10 @@ class DistillationError(RuntimeError):
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     """Return the error for a `name` that is none of `choices`, with the nearest match first."""
     valid = sorted(choices)
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.4)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return UsageError(f"unknown {kind} {name!r}{hint}; valid: {', '.join(valid)}")
+    return UsageError(f"unknown {kind} {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}")
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the choice that is like `name`, or an empty text."""
+    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.4)
+    return f" (did you mean {close[0]!r}?)" if close else ""

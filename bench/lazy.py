@@ -7,8 +7,7 @@ imported before any work starts therefore take the heavy libraries, and the engi
 
 Each name is a stand-in for a module; the module is imported when one of its attributes is first asked for, so such a file uses
 `torch.stack(...)` inside functions and names no attribute of torch while it is being imported. Type checkers see the real
-modules. This is the only such mechanism: no import stands inside a function, and files that are imported when work starts
-import torch as usual.
+modules. No import stands inside a function, and files that are imported when work starts import torch as usual.
 """
 
 from __future__ import annotations

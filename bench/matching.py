@@ -110,7 +110,7 @@ class Batches:
             count: images of each class; at most as many as the smallest class has.
 
         Returns:
-            `[C, count, channels, H, W]`, in normalised units, resized where the extractor asks for it.
+            `[C, count, channels, H, W]`, in normalised units.
 
         """
         bundle, device = self.task.bundle, self.task.compute.device

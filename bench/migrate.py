@@ -33,7 +33,7 @@ _WITHOUT_PASSES = frozenset({"random", "herding", "kcenter", "kmeans", "whole"})
 
 _NEW_SETTINGS: dict[str, dict[str, Any]] = {
     "kr": {"precision": "auto"},
-    **{method: {"network": "convnet"} for method in ("dc", "dsa", "herding", "kcenter", "kmeans")},
+    **{method: {"network": "convnet"} for method in ("dc", "dsa", "cafe", "herding", "kcenter", "kmeans")},
 }
 """Settings that a method has today and that its older records lack, with the value that these records were made under."""
 

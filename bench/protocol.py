@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from bench.errors import unknown
 from bench.networks import check_network
-from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Precision, Settings
+from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Precision, Settings, checked_by
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 """The operations of differentiable siamese augmentation (Zhao and Bilen 2021)."""
@@ -43,16 +43,16 @@ def _check_networks(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_network(name) for name in names))
 
 
-Augment = Annotated[str, Field(description="operations with _ between, or none"), AfterValidator(_check_augmentation)]
+Augment = Annotated[str, Field(description="operations with _ between, or none"), checked_by(_check_augmentation)]
 """Operations with underscores between, one of which is drawn at a time, or `none`."""
 
-NetworkName = Annotated[str, Field(description="the name of a network"), AfterValidator(check_network)]
+NetworkName = Annotated[str, Field(description="the name of a network"), checked_by(check_network)]
 """The name of a network in `bench.networks`."""
 
 NetworkNames = Annotated[
     tuple[str, ...],
     Field(min_length=1, description="names of networks with commas between"),
-    AfterValidator(_check_networks),
+    checked_by(_check_networks),
 ]
 """Names of networks, each once."""
 

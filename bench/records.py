@@ -76,7 +76,8 @@ class Evaluation(_Part):
     """An evaluation of the images by networks of one architecture.
 
     `network`: its name in the registry. `accuracies`: test accuracy of each network, percent. `seconds`: of training and
-    testing all of them. `peak_memory_mib`: in that time. `kernel`: how the training loss was run.
+    testing all of them. `peak_memory_mib`: in that time. `kernel`: how the training loss was run. `hardware`, `versions`,
+    `code`: on what, with what and by which code; empty where that is what the record says.
     """
 
     network: str
@@ -85,6 +86,9 @@ class Evaluation(_Part):
     seconds: float
     peak_memory_mib: float | None = None
     kernel: str = ""
+    hardware: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    code: dict[str, str] = {}
     finished: str = ""
 
 
@@ -92,10 +96,10 @@ class RunRecord(_Part):
     """What one cell left: its description `spec`, and either results or an `error`.
 
     `method` and `dataset_label`: what tables print. `has_images`: whether there is a file of images beside the record.
-    `evaluations`: one for each architecture. `loss`: of each iteration. `seconds`: of distilling, by stage (features, loss,
-    update), and in all (`total`, with the evaluations). `seconds_per_iteration`: median over the iterations, the first
-    `WARM_UP` left out; None where there are none. `peak_memory_mib`: over distilling and all evaluations. `details`: what else
-    a reader may want to know.
+    `evaluations`: one for each architecture; `failed_evaluations`: the errors of those that failed. `loss`: of each iteration.
+    `seconds`: of distilling, by stage (features, loss, update), and in all (`total`, with the evaluations).
+    `seconds_per_iteration`: median over the iterations, the first `WARM_UP` left out; None where there are none.
+    `peak_memory_mib`: over distilling and all evaluations. `details`: what else a reader may want to know.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -107,6 +111,7 @@ class RunRecord(_Part):
     error: str = ""
     has_images: bool = False
     evaluations: tuple[Evaluation, ...] = ()
+    failed_evaluations: dict[str, str] = {}
     loss: tuple[float, ...] = ()
     seconds: dict[str, float] = {}
     seconds_per_iteration: float | None = None

@@ -13,14 +13,23 @@ and in `Critic(hidden=0)`, is a `UsageError` of one line that names the field, t
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import annotated_types as at
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
-from bench.errors import UsageError, unknown
+from bench.errors import UsageError, nearest, unknown
 
 Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -86,14 +95,30 @@ def valid_values(field: FieldInfo) -> str:
     elif get_origin(kind) is Literal:
         words = "one of " + ", ".join(map(str, get_args(kind)))
     else:
-        words = " ".join((_WORDS[kind], *_bounds(field)))
+        words = " ".join((_WORDS.get(kind, str(kind)), *_bounds(field)))
     return words + (", or none" if optional else "")
 
 
 def is_setting(annotation: Any) -> bool:
     """Return whether `annotation` is a type that a setting can have: a number, text, a truth value or a choice."""
-    kind, _ = _kind(annotation)
-    return kind in _WORDS or get_origin(kind) is Literal
+    return _kind(annotation)[0] in _WORDS or is_choice(annotation)
+
+
+def is_choice(annotation: Any) -> bool:
+    """Return whether `annotation` is a choice among a few values."""
+    return get_origin(_kind(annotation)[0]) is Literal
+
+
+def checked_by(check: Callable[[Any], Any]) -> AfterValidator:
+    """Return a validator of a field: `check` returns the value to take, or raises `UsageError`."""
+
+    def validate(value: Any) -> Any:
+        try:
+            return check(value)
+        except UsageError as error:  # pydantic adds to a ValueError which field it was
+            raise ValueError(str(error)) from None
+
+    return AfterValidator(validate)
 
 
 def _kind(annotation: Any) -> tuple[Any, bool]:
@@ -147,6 +172,10 @@ def _from_text(field: FieldInfo, text: str) -> Any:
         return text
 
 
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def explain(error: ValidationError, kind: type[BaseModel], *, where: str) -> str:
     """Return pydantic's first error as one line: the field, the value, what would be valid, or the nearest known name.
 
@@ -157,7 +186,11 @@ def explain(error: ValidationError, kind: type[BaseModel], *, where: str) -> str
 
     """
     first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
+    name, value = str(first["loc"][0]) if first["loc"] else "", first["input"]
     if name not in kind.model_fields:
         return str(unknown(f"parameter of {where}", name, kind.model_fields)) if name else f"{where}: {first['msg']}"
-    return f"{where}.{name}: {first['input']!r} is not valid; {name} takes {valid_values(kind.model_fields[name])}"
+    field = kind.model_fields[name]
+    if first["type"] == "value_error":  # a check of our own, which says what is valid
+        return f"{where}.{name}={_text(value)}: {first['ctx']['error']}"
+    choices = [str(choice) for choice in get_args(_kind(field.annotation)[0])] if is_choice(field.annotation) else []
+    return f"{where}.{name}: {value!r} is not valid{nearest(str(value), choices)}; {name} takes {valid_values(field)}"

@@ -60,6 +60,14 @@ class RunSpec(BaseModel):
         size = "all" if self.ipc is None else f"ipc {self.ipc}"
         return f"{self.dataset} {size} {self.method} seed {self.seed}"
 
+    def with_networks(self, networks: tuple[str, ...]) -> RunSpec:
+        """Return the same cell, evaluated by other networks; its hash stays."""
+        name = "eval" if self.protocol.eval else "whole"
+        training = self.protocol.eval or self.protocol.whole
+        assert training is not None
+        protocol = self.protocol.model_copy(update={name: training.changed(networks=networks)})
+        return self.model_copy(update={"protocol": protocol})
+
     @property
     def networks(self) -> tuple[str, ...]:
         """The names of the networks that the cell is evaluated by."""

@@ -36,7 +36,7 @@ def find_method(text: str) -> Method:
         if text not in METHODS:
             raise unknown("method", text, [*METHODS, "path/to/file.py:function"])
         return METHODS[text]
-    method = user_method(text)
-    if method.name in (taken := {*METHODS, *SECTIONS}):
-        raise UsageError(f"--methods {text!r}: the name {method.name!r} is taken; valid: any but {', '.join(sorted(taken))}")
-    return method
+    name = text.rpartition(":")[2]
+    if name in (taken := {*METHODS, *SECTIONS}):
+        raise UsageError(f"--methods {text!r}: the name {name!r} is taken; valid: any but {', '.join(sorted(taken))}")
+    return user_method(text)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from bench.errors import UsageError
 from bench.lazy import matching, torch, training
 from bench.method import OwnProcedure
-from bench.protocol import Augment, Start
-from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings
+from bench.protocol import Augment, NetworkName, Start
+from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings, checked_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,12 @@ _MILESTONES = (0.6, 0.8, 0.9)  # 1200, 1600 and 1800 of the published 2000 itera
 _DECAY = 0.5
 
 
+def _check_layers(name: str) -> str:
+    if not name.startswith("convnet"):
+        raise UsageError(f"network {name!r} has no layers to match; valid: convnet, and variants of it such as convnet-d4")
+    return name
+
+
 class LayerAlignment(Settings):
     """The settings of CAFE, as published, but for the two limits.
 
@@ -42,7 +49,7 @@ class LayerAlignment(Settings):
     `momentum` of SGD on the images, `lr_network` of plain SGD on the network; `early_weight` of each ReLU but the last,
     `late_weight` of the last ReLU and of the features, `discrimination_weight`; `query_batch` images a class for each accuracy
     (a fraction), the last `window` of which must range under `outer_range` or over `inner_range`; `start` and `augment` as in
-    the protocol's section `match`. The network is the ConvNet, whose layers are matched.
+    the protocol's section `match`. `network` is a ConvNet, whose layers are matched.
 
     `outer_limit` steps on the images and `inner_limit` epochs between two of them are the most there are. The authors' code
     has no limits, and does not end where accuracy stands still.
@@ -64,6 +71,9 @@ class LayerAlignment(Settings):
     inner_limit: Count = 100
     start: Start = "noise"
     augment: Augment = "none"
+    network: Annotated[
+        NetworkName, Field(description="convnet, or a variant of it such as convnet-d4"), checked_by(_check_layers)
+    ] = "convnet"
 
     def layer_weights(self, depth: int) -> tuple[float, ...]:
         """Return the weights of the maps after each of `depth` ReLUs, and of the features: 0.1, 0.1, 1, 2 at depth 3.
@@ -116,7 +126,7 @@ class Aligner:
 
     def __init__(self, task: Task, settings: LayerAlignment) -> None:
         """Place the images at their start."""
-        self.task, self.settings, self.network = task, settings, task.network("convnet")
+        self.task, self.settings, self.network = task, settings, task.network(settings.network)
         self.start = matching.starting_images(task, settings.start)
         classes = len(task.bundle.classes)
         self.images = matching.by_class(self.start, classes)  # [C, m, channels, H, W]

@@ -101,8 +101,10 @@ def loss_class(function: Callable[..., Any], text: str) -> type[FeatureLoss]:
     if inspect.isclass(function) and issubclass(function, FeatureLoss):
         return function
     options: dict[str, Any] = dict(_options(function)) if inspect.isroutine(function) or inspect.isclass(function) else {}
-    if "lr_images" in options:
-        raise UsageError(f"--methods {text!r}: the parameter 'lr_images' is the suite's own; valid: any other name")
+    for option in options:
+        if option in dir(UserLoss) or option in UserLoss.model_fields or option.startswith("_"):
+            taken = f"the parameter {option!r} has a name of the suite's own"
+            raise UsageError(f"--methods {text!r}: {taken}; valid: any other name")
     name = getattr(function, "__name__", type(function).__name__)
     made = create_model(str(name), __base__=UserLoss, **options)
     made._function = staticmethod(function) if inspect.isfunction(function) else function
@@ -162,7 +164,8 @@ def try_loss(loss: type[FeatureLoss], text: str) -> None:
     real = torch.rand(2, 5, 8, generator=generator)
     syn = torch.rand(2, 3, 8, generator=generator, requires_grad=True)
     try:
-        value = loss()(real, syn, generator=generator)
+        function: Any = loss().for_cell()
+        value = function(real, syn, generator=generator, **_trial_context(function, len(real)))
     except Exception as error:
         raise UsageError(f"--methods {text!r}: the loss raises {type(error).__name__}: {error}") from error
     shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -30,16 +31,18 @@ Row = tuple[str, int, str, str]
 
 @dataclass(frozen=True)
 class TransferTable:
-    """Statistics by row and network. Rows and networks stand in reading order."""
+    """Statistics, and the mean of each seed, by row and network. Rows and networks stand in reading order."""
 
     rows: tuple[Row, ...]
     networks: tuple[str, ...]
     cells: Mapping[tuple[Row, str], Statistics]
+    seeds: Mapping[tuple[Row, str], Mapping[int, float]]
 
     def drop(self, row: Row, network: str) -> float | None:
-        """Return the ConvNet's mean less this network's, or None where the row lacks either."""
-        reference, cell = self.cells.get((row, REFERENCE_NETWORK)), self.cells.get((row, network))
-        return reference.mean - cell.mean if reference and cell else None
+        """Return the ConvNet's mean less this network's over the seeds that both have, or None where there are none."""
+        reference, means = self.seeds.get((row, REFERENCE_NETWORK), {}), self.seeds.get((row, network), {})
+        drops = [reference[seed] - means[seed] for seed in means if seed in reference]
+        return fmean(drops) if drops else None
 
 
 def transfer_table(records: Sequence[RunRecord]) -> TransferTable:
@@ -62,7 +65,13 @@ def transfer_table(records: Sequence[RunRecord]) -> TransferTable:
         rows=tuple(sorted({row for row, _ in cells}, key=place)),
         networks=tuple(sorted(named, key=lambda network: network != REFERENCE_NETWORK)),
         cells=cells,
+        seeds={key: _seed_means(values) for key, values in accuracies.items()},
     )
+
+
+def _seed_means(values: Sequence[tuple[int, float]]) -> dict[int, float]:
+    """Return the mean accuracy of each seed, from pairs of seed and accuracy."""
+    return {seed: fmean(accuracy for other, accuracy in values if other == seed) for seed in dict(values)}
 
 
 def has_transfer(records: Sequence[RunRecord]) -> bool:

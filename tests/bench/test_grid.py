@@ -166,7 +166,14 @@ def changes() -> list[tuple[str, str]]:
         pairs += [(name, "data.split=validation"), (name, "network.width=64")]
         if "eval" in method.sections:
             pairs += [(name, "eval.epochs=7"), (name, "eval.nets=7")]
-        values = {"iterations": "7", "lr_images": "0.77", "network": "mlp", "epochs": "7", "hidden": "256", "precision": "bf16"}
+        values = {
+            "iterations": "7",
+            "lr_images": "0.77",
+            "network": "convnet-d1",
+            "epochs": "7",
+            "hidden": "256",
+            "precision": "bf16",
+        }
         pairs += [(name, f"{name}.{key}={value}") for key, value in values.items() if key in method.settings.model_fields]
     return pairs
 

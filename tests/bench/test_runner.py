@@ -14,7 +14,7 @@ from bench.compute import Compute
 from bench.errors import DistillationError
 from bench.evaluate import evaluate
 from bench.method import OwnProcedure
-from bench.records import RunRecord, read_record
+from bench.records import RunRecord, read_record, write_record
 from bench.runner import Runner, distilled, finished
 from bench.spec import RunSpec
 from bench.types import SyntheticSet
@@ -138,10 +138,12 @@ def test_another_network_is_evaluated_on_the_images_on_disk(tmp_path, monkeypatc
         assert torch.equal(syn.images, distilled_set.images)
         assert torch.equal(syn.labels, distilled_set.labels)
     assert len(record.evaluations) == 3
-    assert record.evaluations[0] == first.evaluations[0]
-    assert list(accuracies(record)) == ["convnet", "mlp", "lenet"]
+    assert record.evaluation("convnet") == first.evaluations[0]
+    assert list(accuracies(record)) == ["mlp", "convnet", "lenet"]  # in the order in which they are asked for
+    assert record.spec.networks == ("mlp", "convnet", "lenet")
     assert (record.loss, record.hash) == (first.loss, first.hash)
-    assert record.seconds["total"] == pytest.approx(first.seconds["total"] + sum(e.seconds for e in record.evaluations[1:]))
+    added = sum(evaluation.seconds for evaluation in record.evaluations if evaluation.network != "convnet")
+    assert record.seconds["total"] == pytest.approx(first.seconds["total"] + added)
     assert stored(more, tmp_path).model_dump() == record.model_dump()
     # From the images on disk each network learns what it learns right after distilling.
     assert accuracies(record) == accuracies(run(more, tmp_path / "anew"))
@@ -160,28 +162,62 @@ def test_the_whole_training_set_has_no_images_on_disk_and_is_evaluated_again_all
     assert list(tmp_path.glob("*.safetensors")) == []
 
 
-def test_a_network_that_fails_leaves_the_evaluations_before_it(tmp_path, monkeypatch):
+def test_a_network_that_fails_leaves_the_evaluations_by_the_others(tmp_path, monkeypatch):
     spec = dm_cell("convnet", "mlp", "lenet")
     fail_in(monkeypatch, "mlp")
     record = run(spec, tmp_path)
     assert (record.status, record.error) == ("failed", "DistillationError: mlp diverged")
     assert "fail" in record.details["traceback"]
-    assert list(accuracies(stored(spec, tmp_path))) == ["convnet"]
+    assert list(accuracies(stored(spec, tmp_path))) == ["convnet", "lenet"]
     assert stored(spec, tmp_path).status == "ok"
+    assert stored(spec, tmp_path).failed_evaluations == {"mlp": "DistillationError: mlp diverged"}
     assert finished(tmp_path, spec) is None
 
     monkeypatch.undo()  # the next run goes on from there
-    assert list(accuracies(run(spec, tmp_path, **failing()))) == ["convnet", "mlp", "lenet"]
+    record = run(spec, tmp_path, **failing())
+    assert list(accuracies(record)) == ["convnet", "mlp", "lenet"]
+    assert stored(spec, tmp_path).failed_evaluations == {}
 
 
-def test_a_network_that_fails_first_is_a_failed_cell(tmp_path, monkeypatch):
-    spec = dm_cell("convnet", "mlp")
+def test_a_cell_without_any_evaluation_is_a_failed_one_but_is_not_distilled_again(tmp_path, monkeypatch):
+    spec = dm_cell("convnet")
     fail_in(monkeypatch, "convnet")
     run(spec, tmp_path)
     assert (stored(spec, tmp_path).status, stored(spec, tmp_path).error) == ("failed", "DistillationError: convnet diverged")
-    assert distilled(tmp_path, spec) is None
+    assert distilled(tmp_path, spec) is not None
+    assert finished(tmp_path, spec) is None
     monkeypatch.undo()
-    assert run(spec, tmp_path).status == stored(spec, tmp_path).status == "ok"
+    assert run(spec, tmp_path, **failing()).status == stored(spec, tmp_path).status == "ok"
+
+
+def test_a_cell_that_is_interrupted_while_it_is_evaluated_is_not_distilled_again(tmp_path, monkeypatch):
+    spec = dm_cell("convnet")
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.runner, "evaluate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, tmp_path)
+    monkeypatch.undo()
+    assert run(spec, tmp_path, **failing()).status == "ok"
+
+
+def test_a_cell_whose_images_were_not_kept_keeps_its_networks(tmp_path):
+    spec = dm_cell("convnet", "mlp")
+    record = run(spec, tmp_path)
+    write_record(tmp_path, record.model_copy(update={"has_images": False}))
+    (tmp_path / record.images_name).unlink()
+    again = run(dm_cell("lenet"), tmp_path)
+    assert set(accuracies(again)) == {"convnet", "mlp", "lenet"}
+    assert again.has_images
+
+
+def test_an_evaluation_says_where_and_by_which_code_it_was_made(tmp_path):
+    (evaluation,) = run(dm_cell("convnet"), tmp_path).evaluations
+    assert evaluation.hardware["device"] == "cpu"
+    assert evaluation.versions["torch"]
+    assert evaluation.code["sources"]
 
 
 def files(folder) -> dict[str, bytes]:

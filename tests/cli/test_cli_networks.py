@@ -103,7 +103,7 @@ def test_a_network_that_is_there_is_not_evaluated_again(grid, tree, monkeypatch)
     assert grid.run("--set", "eval.networks=lenet,mlp", methods="random,dm")[0] == 0
     assert asked == [("random", "lenet"), ("dm", "lenet")]
     for method in ("random", "dm"):
-        assert names_of(by_method(grid.out)[method]) == ["convnet", "mlp", "lenet"]
+        assert sorted(names_of(by_method(grid.out)[method])) == ["convnet", "lenet", "mlp"]
 
 
 def test_an_evaluation_does_not_depend_on_when_it_is_made(grid, main, tiny, tmp_path):
@@ -196,13 +196,14 @@ def test_every_network_of_the_registry_evaluates(grid):
     assert names_of(record) == list(NETWORKS)
     labels = [evaluation["facts"]["label"] for evaluation in record["evaluations"]]
     assert labels == ["ConvNet-2", "MLP", "LeNet", "AlexNet", "VGG-11", "ResNet-18"]
+    assert [evaluation["facts"]["features"] for evaluation in record["evaluations"]][1:3] == [128, 84]
     assert len({evaluation["accuracies"][0] for evaluation in record["evaluations"]}) > 1
 
 
 def test_a_variant_has_one_name(grid, tree):
     assert grid.run("--set", "eval.networks=convnet-bn-d2", methods="random")[0] == 0
     record = by_method(grid.out)["random"]
-    assert names_of(record) == ["convnet", "convnet-d2-bn"]
+    assert sorted(names_of(record)) == ["convnet", "convnet-d2-bn"]
     assert record["evaluations"][1]["facts"]["depth"] == 2
     before = tree(grid.records)
     assert grid.run("--set", "eval.networks=convnet-d2-ap-bn,convnet-bn-d2", methods="random")[0] == 0

@@ -205,7 +205,9 @@ def test_two_losses_of_one_name_are_both_run_or_refused(main, tiny, tmp_path):
 
 
 def test_a_name_of_the_suite_s_own_is_refused(main, tiny, tmp_path):
-    (tmp_path / "own.py").write_text("def dm(real, syn, *, generator):\n    return (real.mean(1) - syn.mean(1)).square().sum(1)\n")
+    (tmp_path / "own.py").write_text(
+        "def dm(real, syn, *, generator):\n    return (real.mean(1) - syn.mean(1)).square().sum(1)\n"
+    )
     status, _, stderr = main(*tiny, "--methods", f"{tmp_path / 'own.py'}:dm", "--out", tmp_path / "out")
     assert status == 2
     assert "'dm'" in stderr

@@ -235,7 +235,7 @@ def test_a_query_is_a_fresh_draw_whose_accuracy_is_a_fraction():
 
 
 def test_the_defaults_are_the_published_ones_and_two_limits():
-    assert dict(METHODS["cafe"].settings()) == PUBLISHED | {"outer_limit": 100, "inner_limit": 100}
+    assert dict(METHODS["cafe"].settings()) == PUBLISHED | {"outer_limit": 100, "inner_limit": 100, "network": "convnet"}
 
 
 def test_what_is_out_of_range_is_refused():

@@ -194,8 +194,8 @@ def test_a_method_that_lets_its_network_be_chosen_distills_with_another(name):
     if "network" not in method.settings.model_fields:
         assert method.networks(method.settings()) == ()
         return
-    assert method.networks(method.settings(network="mlp")) == ("mlp",)
-    usual, other = (distill(method, **texts) for texts in ({}, {"network": "mlp"}))
+    assert method.networks(method.settings(network="convnet-bn")) == ("convnet-bn",)
+    usual, other = (distill(method, **texts) for texts in ({}, {"network": "convnet-bn"}))
     assert other.images.shape == usual.images.shape
     assert not torch.equal(usual.images, other.images)
 

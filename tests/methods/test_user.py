@@ -423,7 +423,7 @@ def test_a_loss_of_the_second_form_is_tried_before_work_starts(write):
     [
         (
             "def bad(real, syn, *, generator, lr_images: float = 1.0):\n    return syn.sum((1, 2))\n",
-            "'lr_images' is the suite's own",
+            "'lr_images' has a name of the suite's own",
         ),
         (
             "from bench.settings import Positive\n"
