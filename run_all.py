@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import tempfile
@@ -206,9 +207,8 @@ def _loader(options: Options) -> Callable[[str, Protocol, int], Bundle]:
 
 def _present(folder: Path, specs: Sequence[RunSpec], *, force: bool, log: TextIO) -> set[str]:
     """Return the hashes of the cells that need not run; name in `log` the files that hold no readable record."""
-    hashes = {spec.hash for spec in specs}
     for file in read_folder(folder)[1]:
-        again = ", and its cell has to run again" if file.path.stem in hashes else ""
+        again = ", and its cell has to run again" if file.path.stem in {spec.hash for spec in specs} else ""
         log.write(f"{file.path} cannot be read{again}: {file.reason}\n")
     return set() if force else {spec.hash for spec in specs if runner.finished(folder, spec)}
 
@@ -270,7 +270,7 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
     records = _run_cells(options, where, [spec for spec in specs if spec.hash not in present], progress)
     failed = [record for record in records if record.status == "failed"]
     good, wanted = len(records) - len(failed), {spec.hash for spec in specs}
-    page = write_report(options.out, wanted=wanted, log=progress) if good or present else "none, for want of results"
+    page = write_report(options.out, wanted=wanted, log=io.StringIO()) if good or present else "none, for want of results"
     out.write(f"{good} cells run, {len(present)} there before, {len(failed)} failed; report: {page}\n")
     out.writelines(f"failed: {record.spec.dataset} {record.spec.method}: {record.error}\n" for record in failed)
     return 1 if failed else 0
