@@ -20,11 +20,12 @@ from bench.errors import UsageError, unknown
 from bench.grid import check_ipc, make_specs
 from bench.lazy import compute, console, runner
 from bench.listing import listing
-from bench.method import FeatureLoss, FeatureMatching, Method
+from bench.method import Method
 from bench.protocol import PROFILES, SECTIONS, SEEDS, Protocol, resolve
-from bench.records import RunRecord, read_folder
+from bench.records import RunRecord
 from bench.settings import Settings
 from bench.spec import RunSpec
+from bench.storage import finished, read_folder
 from bench.types import Bundle
 from datasets import DATASETS, find_source, held_out
 from datasets.source import Source
@@ -52,6 +53,7 @@ class Options:
     device: str
     precision: str
     threads: int | None
+    checkpoints: tuple[int, ...]
     force: bool
     report_only: bool
     dry_run: bool
@@ -80,6 +82,7 @@ def _parser() -> _Parser:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     add("--precision", default="auto", help="auto, fp32, bf16: of the passes through networks")
     add("--threads", help="CPU threads; default all cores")
+    add("--checkpoints", help="iterations after which the images are kept and evaluated too, with commas between")
     add("--force", action="store_true", help="run cells again that have a record")
     add("--report-only", action="store_true", help="make the report from the records that are there")
     add("--list", action="store_true", help="show methods, datasets, profiles and every option, and stop")
@@ -131,21 +134,6 @@ def _texts(arguments: argparse.Namespace, methods: Sequence[Method]) -> Texts:
         if owner not in owners:
             raise unknown("owner in --set", owner, owners)
         texts.setdefault(owner, {})[field] = value
-    return _shared_learning_rate(texts, methods)
-
-
-def _shared_learning_rate(texts: Texts, methods: Sequence[Method]) -> Texts:
-    """Write out `match.lr_images`: the learning rate of every method that matches features and has none of its own."""
-    match = texts.get("match", {})
-    valid = [*SECTIONS["match"].model_fields, "lr_images"]
-    for field in match.keys() - valid:
-        raise unknown("parameter of match", field, valid)
-    rate = match.pop("lr_images", None)
-    if rate is not None:
-        FeatureLoss.from_texts({"lr_images": rate}, owner="match")  # so that a mistake is reported as it was typed
-        for method in methods:
-            if isinstance(method, FeatureMatching):
-                texts[method.name] = {"lr_images": rate, **texts.get(method.name, {})}
     return texts
 
 
@@ -183,6 +171,7 @@ def parse(arguments: Sequence[str]) -> Options:
         device=typed.device,
         precision=typed.precision,
         threads=_number("--threads", typed.threads, low=1) if typed.threads is not None else None,
+        checkpoints=tuple(sorted(_numbers("--checkpoints", typed.checkpoints, low=0))) if typed.checkpoints else (),
         force=typed.force,
         report_only=typed.report_only,
         dry_run=typed.dry_run,
@@ -205,12 +194,13 @@ def _loader(options: Options) -> Callable[[str, Protocol, int], Bundle]:
     return load
 
 
-def _present(folder: Path, specs: Sequence[RunSpec], *, force: bool, log: TextIO) -> set[str]:
+def _present(options: Options, specs: Sequence[RunSpec], *, log: TextIO) -> set[str]:
     """Return the hashes of the cells that need not run; name in `log` the files that hold no readable record."""
+    folder = options.out / "records"
     for file in read_folder(folder)[1]:
         again = ", and its cell has to run again" if file.path.stem in {spec.hash for spec in specs} else ""
         log.write(f"{file.path} cannot be read{again}: {file.reason}\n")
-    return set() if force else {spec.hash for spec in specs if runner.finished(folder, spec)}
+    return set() if options.force else {spec.hash for spec in specs if finished(folder, spec, options.checkpoints)}
 
 
 def _make_folder(folder: Path, out: Path) -> None:
@@ -238,7 +228,8 @@ def _run_cells(options: Options, where: Compute, specs: Sequence[RunSpec], progr
     methods = {method.name: method for method, _ in options.methods}
     labels = {source.name: source.label for source in options.sources}
     with console.observer(progress, total=len(specs)) as shown:
-        return runner.Runner(folder, where, methods, load, shown, labels, options.force).run(specs)
+        cells = runner.Runner(folder, where, methods, load, shown, labels, options.force, options.checkpoints)
+        return cells.run(specs)
 
 
 def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
@@ -262,7 +253,7 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
         protocol=options.protocol,
         precision=where.precision,
     )
-    present = _present(options.out / "records", specs, force=options.force, log=progress)
+    present = _present(options, specs, log=progress)
     if options.dry_run:
         out.writelines(f"{spec.hash} {'there' if spec.hash in present else 'to run':<7} {spec.label}\n" for spec in specs)
         return 0

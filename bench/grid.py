@@ -90,6 +90,8 @@ def cell_protocol(
 
     """
     sections = {name: getattr(protocol, name) if name in method.sections else None for name in ("match", "eval", "whole")}
+    if sections["match"] is not None:
+        sections["match"] = method.match(sections["match"], settings)
     used = [*method.networks(settings)]
     for name, section in sections.items():
         if section is not None:

@@ -34,7 +34,6 @@ def listing(methods: Iterable[Method], sources: Iterable[Named]) -> str:
     lines += ["  folder:PATH  PATH/train/CLASS/* and PATH/test/CLASS/*", "Networks:"]
     lines += [f"  {', '.join(NETWORKS)}, and variants of them such as convnet-d4 and convnet-w64-bn"]
     lines += [f"Profiles: {', '.join(PROFILES)}", *_section_lines()]
-    lines.append("    --set match.lr_images=...  (lr_images of every method that matches features and is given none)")
     return "\n".join(lines)
 
 

@@ -1,9 +1,11 @@
 """The one feature-matching loop (Zhao and Bilen 2023, Algorithm 1): only the loss differs from method to method.
 
 Each step draws a random extractor, a real batch of every class and one augmentation a class, from streams that know no method;
-extracts features of the real images (no gradient) and of the synthetic ones; and takes one step of SGD on the images:
+extracts features of the real images (no gradient) and of the synthetic ones; and moves the images along the gradient of
 
-    S <- S - lr · v,   v <- momentum · v + grad_S sum_c loss(psi(A(T_c)), psi(A(S_c)))_c
+    sum_c loss(psi(A(T_c)), psi(A(S_c)))_c
+
+as `bench.optimizers` says: by SGD, as published, or by the same angle for every loss.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from bench.augment import Augmentation, Draws
 from bench.errors import DistillationError
 from bench.networks.network import Network
 from bench.networks.weights import Weights
+from bench.optimizers import angles, image_optimizer
 from bench.protocol import Start
 from bench.task import Task
 from bench.threads import Workers
 from bench.timing import Stopwatch
-from bench.types import Bundle, ContextObjective, LossContext, Objective, Progress, SyntheticSet, Trace
+from bench.types import Bundle, ContextObjective, LossContext, Objective, Progress, Snapshot, SyntheticSet, Trace
 
 _REPORT_SECONDS = 0.5
 
@@ -120,29 +123,48 @@ class Batches:
 
 
 class Recorder:
-    """The losses and seconds of a loop over the images, and its reports of progress."""
+    """What a loop over the images leaves behind, besides them: losses, seconds, angles, snapshots; and reports of progress."""
 
-    def __init__(self, task: Task, iterations: int) -> None:
-        """Start with nothing recorded."""
-        self.task, self.iterations = task, iterations
+    def __init__(self, task: Task, iterations: int, images: Tensor) -> None:
+        """Start with nothing recorded.
+
+        Args:
+            task: the cell.
+            iterations: how many there will be.
+            images: the images at their start, `[C, m, channels, H, W]`; the loop changes them in place.
+
+        """
+        self.task, self.iterations, self.images = task, iterations, images
         self.stopwatch, self.losses = Stopwatch(task.compute.device), list[Tensor]()
+        self._angles, self._snapshots = list[Tensor](), list[Snapshot]()
+        self._start = self._before = images.detach().clone()
         self._reported = time.monotonic()
+        self._take_snapshot()
 
     def add(self, loss: Tensor) -> None:
         """End an iteration whose loss was `loss`."""
+        images = self.images.detach()
         self.losses.append(loss.detach())
+        self._angles.append(angles(self._before, images).mean())
+        self._before = images.clone()
         self.stopwatch.next_step()
+        self._take_snapshot()
         # Reading the loss waits for the device, so it is read only as often as a person looks.
         if time.monotonic() - self._reported > _REPORT_SECONDS:
             self._reported = time.monotonic()
             note = f"loss {check_finite(float(self.losses[-1]), len(self.losses) - 1):.4g}"
             self.task.report(Progress("distill", len(self.losses), self.iterations, note))
 
-    def finish(self, images: Tensor, labels: Tensor, kernels: dict[str, str]) -> SyntheticSet:
+    def _take_snapshot(self) -> None:
+        """Keep a copy of the images where the present iteration is a checkpoint; the last iteration's are kept anyway."""
+        iteration = len(self.losses)
+        if iteration in self.task.checkpoints and iteration < self.iterations:
+            self._snapshots.append(Snapshot(iteration, self.images.detach().flatten(0, 1).clone()))
+
+    def finish(self, labels: Tensor, kernels: dict[str, str]) -> SyntheticSet:
         """Return the finished set.
 
         Args:
-            images: `[C, m, channels, H, W]`.
             labels: `[C·m]`.
             kernels: how each kernel was run, for the record.
 
@@ -154,7 +176,22 @@ class Recorder:
         values = [] if not self.losses else torch.stack(self.losses).tolist()
         for step, value in enumerate(values):
             check_finite(value, step)
-        return SyntheticSet(images.detach().flatten(0, 1), labels, Trace(tuple(values), seconds, steps, kernels))
+        images = self.images.detach()
+        trace = Trace(
+            loss=tuple(values),
+            seconds=seconds,
+            iteration_seconds=steps,
+            kernels=kernels,
+            norms=(root_mean_square(self._start), root_mean_square(images)),
+            angle=float(torch.stack(self._angles).mean()) if self._angles else None,
+            snapshots=tuple(self._snapshots),
+        )
+        return SyntheticSet(images.flatten(0, 1), labels, trace)
+
+
+def root_mean_square(images: Tensor) -> float:
+    """Return the root of the mean of all squared values."""
+    return float(images.square().mean().sqrt())
 
 
 class _Extractor:
@@ -198,7 +235,6 @@ def match(
     task: Task,
     objective: Objective | ContextObjective,
     *,
-    lr_images: float,
     watch: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> SyntheticSet:
     """Distill by matching features.
@@ -206,7 +242,6 @@ def match(
     Args:
         task: the cell.
         objective: the loss.
-        lr_images: the learning rate on the images.
         watch: called at each step with its number and the features of both sides.
 
     Raises:
@@ -215,8 +250,8 @@ def match(
     """
     settings, start = task.match, starting_images(task, task.match.start)
     images = by_class(start, len(task.bundle.classes))  # [C, m, channels, H, W]
-    optimizer = torch.optim.SGD([images], lr=lr_images, momentum=settings.momentum)
-    extract, recorder = _Extractor(task), Recorder(task, settings.iterations)
+    optimizer, schedule = image_optimizer(images, settings)
+    extract, recorder = _Extractor(task), Recorder(task, settings.iterations, images)
     stopwatch, loss_at = recorder.stopwatch, _with_context(task, objective)
 
     with Workers(task.compute.threads) as workers, workers.serving():
@@ -232,8 +267,9 @@ def match(
             with stopwatch.stage("update"):
                 images.grad = torch.autograd.grad(syn, images, slope)[0]
                 optimizer.step()
+                schedule.step()
             recorder.add(loss)
-    return recorder.finish(images, start.labels, extract.notes)
+    return recorder.finish(start.labels, extract.notes)
 
 
 def _with_context(task: Task, objective: Objective | ContextObjective) -> Callable[[int, Tensor, Tensor], Tensor]:
@@ -252,5 +288,5 @@ def _with_context(task: Task, objective: Objective | ContextObjective) -> Callab
 def check_finite(loss: float, step: int) -> float:
     """Return `loss`; raise `DistillationError` where it is no finite number."""
     if not math.isfinite(loss):
-        raise DistillationError(f"the loss is {loss} at iteration {step}; a smaller lr_images may help")
+        raise DistillationError(f"the loss is {loss} at iteration {step}; a smaller match.rate or lr_images may help")
     return loss

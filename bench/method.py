@@ -11,9 +11,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from bench.lazy import matching
+from bench.protocol import Match
 from bench.settings import Positive, Settings
 from bench.types import ContextObjective, Objective, SyntheticSet
 
@@ -34,10 +37,12 @@ class NoSettings(Settings):
 class FeatureLoss(Settings):
     """Base of the losses on features. Its settings are the loss: an instance is an `Objective`.
 
-    `lr_images` is the learning rate of SGD on the images when they are matched by this loss; the published value is 1.
+    `rate` and `lr_images` are the size of a step on the images for this loss alone, where it is not to have the common one of
+    the protocol's section `match`. They are no part of the loss: a cell's description holds them in that section.
     """
 
-    lr_images: Positive = 1.0
+    rate: Annotated[Positive | None, Field(exclude=True)] = None
+    lr_images: Annotated[Positive | None, Field(exclude=True)] = None
 
     def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return the loss of each class, `[C]`; see `Objective`."""
@@ -96,6 +101,19 @@ class Method(ABC):
         """
         return self.settings.from_texts(texts, owner=self.name, base=self.presets.get(profile, {}))
 
+    def match(self, match: Match, settings: Any) -> Match:
+        """Return the settings of the matching loop for this method, complete.
+
+        Args:
+            match: the protocol's.
+            settings: the method's own.
+
+        Raises:
+            UsageError: where the two contradict each other.
+
+        """
+        return match.with_step()
+
     def networks(self, settings: Settings) -> tuple[str, ...]:
         """Return the names of the networks that distilling uses besides the matching loop's."""
         name = getattr(settings, "network", "")
@@ -115,9 +133,13 @@ class FeatureMatching(Method):
         """The loss: `METHODS["emd"].objective()(real, syn, generator=...)` returns its value for each class."""
         return self.settings
 
+    def match(self, match: Match, settings: FeatureLoss) -> Match:
+        """Return the settings of the matching loop for this loss: a step that is its own stands in the common one's place."""
+        return match.with_step(rate=settings.rate, lr_images=settings.lr_images, owner=self.name)
+
     def distill(self, task: Task, settings: FeatureLoss) -> SyntheticSet:
         """Return the images that the loss leads to."""
-        return matching.match(task, settings.for_cell(), lr_images=settings.lr_images)
+        return matching.match(task, settings.for_cell())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bench.errors import unknown
+from bench.errors import UsageError, unknown
 from bench.networks import check_network
 from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Precision, Settings, checked_by
 
@@ -82,21 +82,52 @@ class ConvNetSize(Settings):
     depth: Annotated[int, Field(ge=1, le=6)] | None = None
 
 
-class Match(Settings):
-    """The matching loop: `iterations` steps of SGD on the images, `real_batch` real images a class each.
+STEP_SIZES = {"rate": 0.05, "lr_images": 1.0}
+"""The size of a step where none is set. `rate` is that of the optimizer `angular`, in radians; docs/protocol.md says how it was
+chosen. `lr_images` is that of `sgd`, as published."""
 
-    `network`: the extractor. `extractor`: a `fresh` random one each step, or one `fixed` one (an ablation). `start`: `real`
-    images of the class, or Gaussian `noise`. `augment`: operations of differentiable siamese augmentation, or `none`. The
-    learning rate on the images, `lr_images`, is a setting of each method.
+
+class Match(Settings):
+    """The matching loop: `iterations` steps on the images, `real_batch` real images a class each.
+
+    `optimizer`: `sgd` with the learning rate `lr_images` (None: 1), or `angular`, which turns each image by the angle `rate` in
+    radians whatever the scale of the loss (None: 0.05); see `bench.optimizers`. Both have `momentum`, and a `schedule`:
+    `constant`, or `cosine` down to zero. `network`: the extractor. `extractor`: a `fresh` random one each step, or one `fixed`
+    one (an ablation). `start`: `real` images of the class, or Gaussian `noise`. `augment`: operations of differentiable
+    siamese augmentation, or `none`.
     """
 
     iterations: NonNegativeInt = 20_000
     real_batch: Count = 256
+    optimizer: Literal["sgd", "angular"] = "sgd"
+    rate: Positive | None = None
+    lr_images: Positive | None = None
     momentum: Fraction = 0.5
+    schedule: Literal["constant", "cosine"] = "constant"
     augment: Augment = ALL_OPERATIONS
     extractor: Literal["fresh", "fixed"] = "fresh"
     start: Start = "real"
     network: NetworkName = "convnet"
+
+    def with_step(self, *, rate: float | None = None, lr_images: float | None = None, owner: str = "match") -> Match:
+        """Return complete settings: the size of a step is that of one loss, or else the common one, or else the default.
+
+        Args:
+            rate: the angle that is set for one loss alone.
+            lr_images: the learning rate that is set for one loss alone.
+            owner: the loss that they are set for.
+
+        Raises:
+            UsageError: where the size is one of the other optimiser.
+
+        """
+        size, other = ("rate", "lr_images") if self.optimizer == "angular" else ("lr_images", "rate")
+        own = {"rate": rate, "lr_images": lr_images}
+        for place, value in ((owner, own[other]), ("match", getattr(self, other))):
+            if value is not None:
+                belongs = f"{other} does not belong to match.optimizer={self.optimizer}"
+                raise UsageError(f"--set {place}.{other}={value:g}: {belongs}; valid: {place}.{size}, or the other optimizer")
+        return self.changed(**{size: own[size] or getattr(self, size) or STEP_SIZES[size]})
 
 
 class Training(Settings):
@@ -138,13 +169,13 @@ class Protocol(Settings):
 PROFILES: dict[str, Protocol] = {
     "quick": Protocol(
         profile="quick",
-        match=Match(iterations=60, real_batch=64),
+        match=Match(iterations=60, real_batch=64, optimizer="angular", schedule="cosine"),
         eval=Training(nets=3, epochs=100),
         whole=Training(nets=3, epochs=15, lr=0.1, batch=64, augment="none", schedule="onecycle"),
     ),
     "cpu": Protocol(
         profile="cpu",
-        match=Match(iterations=150, real_batch=64),
+        match=Match(iterations=150, real_batch=64, optimizer="angular", schedule="cosine"),
         eval=Training(nets=5, epochs=300),
         whole=Training(nets=1, epochs=8, lr=0.1, batch=128, augment="crop_flip", schedule="onecycle"),
     ),

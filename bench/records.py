@@ -1,4 +1,4 @@
-"""Records: one JSON file a cell, named by the hash of its description, with its images beside it; written whole or not at all.
+"""What a record says: the description of one cell, and what came of it. `bench.storage` writes and reads the files.
 
 A record is a typed model with a `schema_version`. Fields may be added to a version with a default; any other change of form
 needs a new version, and `python -m bench.migrate` to bring old records along.
@@ -6,26 +6,20 @@ needs a new version, and `python -m bench.migrate` to bring old records along.
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from bench.lazy import safetensors
 from bench.spec import RunSpec
 
 if TYPE_CHECKING:
     from bench.method import Method
     from bench.networks.network import Network
-    from bench.types import Bundle, SyntheticSet
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 
 WARM_UP = 5
 """Iterations left out of `seconds_per_iteration`: the first ones compile and fill caches."""
@@ -92,6 +86,18 @@ class Evaluation(_Part):
     finished: str = ""
 
 
+class Checkpoint(_Part):
+    """The images after `iteration` iterations, evaluated like the last.
+
+    `seconds`: of distilling until then. `rms`: root mean square of the images, in normalised units.
+    """
+
+    iteration: int
+    seconds: float
+    rms: float
+    evaluations: tuple[Evaluation, ...] = ()
+
+
 class RunRecord(_Part):
     """What one cell left: its description `spec`, and either results or an `error`.
 
@@ -99,10 +105,13 @@ class RunRecord(_Part):
     `evaluations`: one for each architecture; `failed_evaluations`: the errors of those that failed. `loss`: of each iteration.
     `seconds`: of distilling, by stage (features, loss, update), and in all (`total`, with the evaluations).
     `seconds_per_iteration`: median over the iterations, the first `WARM_UP` left out; None where there are none.
-    `peak_memory_mib`: over distilling and all evaluations. `details`: what else a reader may want to know.
+    `peak_memory_mib`: over distilling and all evaluations. `rms_start`, `rms_end`: root mean square of the images at the start
+    and at the end, in normalised units; `angle`: by how much an iteration turned an image, in radians, on average; None where
+    nothing was optimised. `checkpoints`: images kept on the way, for learning curves, in the order of iterations. `details`:
+    what else a reader may want to know.
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     hash: str
     status: Literal["ok", "failed"]
     spec: RunSpec
@@ -116,6 +125,10 @@ class RunRecord(_Part):
     seconds: dict[str, float] = {}
     seconds_per_iteration: float | None = None
     peak_memory_mib: float | None = None
+    rms_start: float | None = None
+    rms_end: float | None = None
+    angle: float | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
     hardware: dict[str, Any] = {}
     versions: dict[str, str] = {}
     code: dict[str, str] = {}
@@ -127,6 +140,10 @@ class RunRecord(_Part):
         """The name of the file of images beside the record."""
         return f"{self.hash}.safetensors"
 
+    def images_name_at(self, iteration: int | None) -> str:
+        """The name of the file of a checkpoint's images, or under None of the final ones."""
+        return self.images_name if iteration is None else f"{self.hash}-{iteration}.safetensors"
+
     def evaluation(self, network: str) -> Evaluation | None:
         """Return the evaluation by the network of that name, if there is one."""
         return next((evaluation for evaluation in self.evaluations if evaluation.network == network), None)
@@ -136,9 +153,64 @@ class RunRecord(_Part):
         """The evaluation that Table 2 takes: by `convnet`, or by the first network where that is not among them."""
         return self.evaluation("convnet") or self.evaluations[0]
 
-    def missing_networks(self, spec: RunSpec) -> tuple[str, ...]:
-        """Return the networks that `spec` asks for and that the record has no evaluation by."""
-        return tuple(name for name in spec.networks if self.evaluation(name) is None)
+    def lacks_checkpoints(self, asked: Iterable[int]) -> bool:
+        """Return whether a checkpoint that is asked for, and that the cell passed on its way, was not kept."""
+        return not {iteration for iteration in asked if iteration < len(self.loss)} <= {at.iteration for at in self.checkpoints}
+
+    def missing_evaluations(self, spec: RunSpec, checkpoints: Collection[int] = ()) -> tuple[tuple[int | None, str], ...]:
+        """Return what is still to be evaluated: pairs of a checkpoint's iteration, or None for the final images, and a network.
+
+        Args:
+            spec: names the networks that are asked for.
+            checkpoints: those that are asked for.
+
+        """
+        stages: list[tuple[int | None, tuple[Evaluation, ...]]] = [(None, self.evaluations)]
+        stages += [(at.iteration, at.evaluations) for at in self.checkpoints if at.iteration in checkpoints]
+        return tuple(
+            (iteration, name)
+            for iteration, evaluations in stages
+            for name in spec.networks
+            if name not in {evaluation.network for evaluation in evaluations}
+        )
+
+    def with_evaluation(self, evaluation: Evaluation, spec: RunSpec, iteration: int | None = None) -> Self:
+        """Return the record with one more evaluation.
+
+        Args:
+            evaluation: of the final images, or of those of a checkpoint.
+            spec: names the networks that are asked for, which stand first, in their order.
+            iteration: the checkpoint's, or None for the final images.
+
+        """
+        if iteration is not None:
+            checkpoints = tuple(
+                at.model_copy(update={"evaluations": _ordered((*at.evaluations, evaluation), spec)})
+                if at.iteration == iteration
+                else at
+                for at in self.checkpoints
+            )
+            return self.model_copy(update={"checkpoints": checkpoints, "finished": evaluation.finished})
+        evaluations = _ordered((*self.evaluations, evaluation), spec)
+        names = tuple(other.network for other in evaluations)
+        return self.model_copy(
+            update={
+                "status": "ok",
+                "error": "",
+                "evaluations": evaluations,
+                "failed_evaluations": {name: text for name, text in self.failed_evaluations.items() if name not in names},
+                "seconds": {**self.seconds, "total": self.seconds["total"] + evaluation.seconds},
+                "peak_memory_mib": max(filter(None, (self.peak_memory_mib, evaluation.peak_memory_mib)), default=None),
+                "finished": evaluation.finished,
+                "spec": self.spec.with_networks(names),
+            }
+        )
+
+
+def _ordered(evaluations: Iterable[Evaluation], spec: RunSpec) -> tuple[Evaluation, ...]:
+    """Return one evaluation for each network, the last of several; the networks that `spec` asks for stand first."""
+    by_name = {evaluation.network: evaluation for evaluation in evaluations}
+    return tuple(by_name[name] for name in dict.fromkeys((*spec.networks, *by_name)) if name in by_name)
 
 
 class UnreadableRecord(_Part):
@@ -146,79 +218,6 @@ class UnreadableRecord(_Part):
 
     path: Path
     reason: str
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes that place when the block ends well, and is removed when it does not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_record(folder: Path, record: RunRecord) -> None:
-    """Write `record` into `folder`, atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic(folder / f"{record.hash}.json") as path:
-        content = record.model_dump(mode="json")
-        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def write_images(folder: Path, spec: RunSpec, syn: SyntheticSet, bundle: Bundle) -> None:
-    """Write images (normalised units, as evaluated) and labels; pixel = image · std + mean, which stand in the metadata.
-
-    Args:
-        folder: where records lie.
-        spec: the cell.
-        syn: its images.
-        bundle: the dataset, whose class names and statistics are written along.
-
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {"images": syn.images.detach().cpu().contiguous(), "labels": syn.labels.cpu().contiguous()}
-    about = {"dataset": bundle.name, "classes": bundle.classes, "mean": bundle.mean, "std": bundle.std, "hash": spec.hash}
-    with atomic(folder / f"{spec.hash}.safetensors") as path:
-        safetensors.torch.save_file(tensors, str(path), metadata={key: json.dumps(value) for key, value in about.items()})
-
-
-def parse_record(text: str) -> RunRecord:
-    """Return the record that a JSON text holds; raise `ValueError` with one line where it holds none of this version."""
-    content = json.loads(text)
-    if not isinstance(content, Mapping) or not {"spec", "hash"} <= set(content):
-        raise ValueError("it is no record of this suite")
-    version = content.get("schema_version", 1)
-    if version != SCHEMA_VERSION:
-        raise ValueError(
-            f"its form is version {version}, not {SCHEMA_VERSION}: `python -m bench.migrate FOLDER` renews old ones"
-        )
-    try:
-        return RunRecord.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-
-def read_record(path: Path) -> RunRecord | UnreadableRecord | None:
-    """Return the record in a file, None where there is no file, or what is wrong with it."""
-    try:
-        return parse_record(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # noqa: BLE001  (one damaged file does not keep the others from being read)
-        return UnreadableRecord(path=path, reason=" ".join(str(error).split()))
-
-
-def read_folder(folder: Path) -> tuple[list[RunRecord], list[UnreadableRecord]]:
-    """Return all records in `folder`, in the order of their names, and the files that hold none."""
-    contents = [read_record(path) for path in sorted(folder.glob("*.json"))]
-    records = [content for content in contents if isinstance(content, RunRecord)]
-    return records, [content for content in contents if isinstance(content, UnreadableRecord)]
 
 
 def typical_iteration(seconds: tuple[float, ...]) -> float | None:

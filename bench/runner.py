@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors import SafetensorError, safe_open
-
 from bench.compute import Compute
-from bench.errors import DistillationError
 from bench.evaluate import evaluate
 from bench.hardware import code_version, hardware, library_versions
+from bench.matching import root_mean_square
 from bench.method import Method
 from bench.protocol import Protocol as BenchProtocol
-from bench.records import (
-    Evaluation,
-    MethodFacts,
-    RunRecord,
-    read_record,
-    typical_iteration,
-    write_images,
-    write_record,
-)
+from bench.records import Checkpoint, MethodFacts, RunRecord, typical_iteration
 from bench.seeding import Streams
 from bench.spec import RunSpec
+from bench.storage import distilled, read_images, write_images, write_record
 from bench.task import Task
 from bench.timing import Stopwatch, peak_memory_mib, reset_peak_memory
-from bench.types import Bundle, Progress, SyntheticSet
+from bench.types import Bundle, Progress, Snapshot, SyntheticSet
 
 Loader = Callable[[str, BenchProtocol, int], Bundle]
 """Loads the dataset of a name under a protocol and seed."""
+
+Sets = Mapping[int | None, SyntheticSet]
+"""What is evaluated of a cell, by the number of iterations: the images of checkpoints, and under None the final ones."""
 
 
 class Observer(Protocol):
@@ -52,7 +46,10 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs cells one after the other and writes their records into `folder`; `labels` are the datasets'."""
+    """Runs cells one after the other and writes their records into `folder`.
+
+    `labels` are the datasets'. At `checkpoints`, numbers of iterations, the images are kept, and evaluated like the last.
+    """
 
     folder: Path
     compute: Compute
@@ -61,6 +58,7 @@ class Runner:
     observer: Observer
     labels: Mapping[str, str]
     force: bool = False
+    checkpoints: tuple[int, ...] = ()
 
     def run(self, specs: Iterable[RunSpec]) -> list[RunRecord]:
         """Run the cells; a failed one is recorded with its error, and the rest goes on."""
@@ -82,20 +80,22 @@ class Runner:
         method = self.methods[spec.method]
         there = distilled(self.folder, spec)
         earlier = None if self.force else there
-        if earlier is not None and not (method.whole_set or earlier.has_images):
-            # Without its images it is distilled again, and evaluated also by the networks that it was evaluated by before.
+        if earlier is not None and (
+            not (method.whole_set or earlier.has_images) or earlier.lacks_checkpoints(self.checkpoints)
+        ):
+            # It is distilled again, and evaluated also by the networks that it was evaluated by before.
             before = [evaluation.network for evaluation in earlier.evaluations]
             spec, earlier = spec.with_networks(tuple(dict.fromkeys((*spec.networks, *before)))), None
         try:
             bundle = self.load(spec.dataset, spec.protocol, spec.seed)
-            task = Task(bundle, spec, Streams(spec.seed, spec.dataset, spec.ipc), self.compute, self.observer.progress)
+            streams = Streams(spec.seed, spec.dataset, spec.ipc)
+            task = Task(bundle, spec, streams, self.compute, self.observer.progress, self.checkpoints)
             if earlier is not None:
-                syn = method.distill(task, spec.settings) if method.whole_set else self._images(earlier)
-                return self._evaluate(task, syn, earlier, saved=True)
-            record, syn = self._distill(task, method)
-            if there is None:  # a forced run keeps the results that are there until it has new ones
-                self._save(task, syn, record)
-            return self._evaluate(task, syn, record, saved=there is None)
+                return self._evaluate(task, self._sets(task, method, earlier), earlier, saved=True)
+            record, sets = self._distill(task, method)
+            if there is None:  # results that are there are kept until there are new ones
+                self._save(task, sets, record)
+            return self._evaluate(task, sets, record, saved=there is None)
         except Exception as error:  # noqa: BLE001  (one failed cell does not end the grid)
             details = {"traceback": traceback.format_exc()}
             return RunRecord(status="failed", error=_message(error), details=details, finished=_now(), **self._about(spec))
@@ -115,40 +115,46 @@ class Runner:
         machine = hardware(self.compute.device) | {"threads": self.compute.threads}
         return {"hardware": machine, "versions": library_versions(), "code": code_version()}
 
-    def _distill(self, task: Task, method: Method) -> tuple[RunRecord, SyntheticSet]:
-        """Return the record of distilling, without evaluations, and the synthetic set."""
+    def _distill(self, task: Task, method: Method) -> tuple[RunRecord, Sets]:
+        """Return the record of distilling, without evaluations, and what is to be evaluated."""
         bundle, device = task.bundle, self.compute.device
         reset_peak_memory(device)
         stopwatch = Stopwatch(device)
         with stopwatch.stage("total"):
             syn = method.distill(task, task.spec.settings)
+        trace = syn.trace
+        rms_start, rms_end = trace.norms or (None, None)
         record = RunRecord(
             status="ok",
             has_images=not method.whole_set,  # the full training set is where it came from
-            loss=syn.trace.loss,
-            seconds={**syn.trace.seconds, **stopwatch.read()[0]},
-            seconds_per_iteration=typical_iteration(syn.trace.iteration_seconds),
+            loss=trace.loss,
+            seconds={**trace.seconds, **stopwatch.read()[0]},
+            seconds_per_iteration=typical_iteration(trace.iteration_seconds),
             peak_memory_mib=peak_memory_mib(device),
+            rms_start=rms_start,
+            rms_end=rms_end,
+            angle=trace.angle,
+            checkpoints=tuple(map(partial(_checkpoint, trace.iteration_seconds), trace.snapshots)),
             details={
                 "train_images": len(bundle.train),
                 "test_images": len(bundle.test),
                 "smallest_class": int(bundle.train.labels.bincount().min()),  # a real batch is never larger
-                "kernels": dict(syn.trace.kernels),
+                "kernels": dict(trace.kernels),
             },
             finished=_now(),
             **self._about(task.spec),
         )
-        return record, syn
+        return record, {None: syn} | {at.iteration: SyntheticSet(at.images, syn.labels) for at in trace.snapshots}
 
-    def _evaluate(self, task: Task, syn: SyntheticSet, record: RunRecord, *, saved: bool) -> RunRecord:
-        """Return the record with an evaluation by every network that the cell asks for.
+    def _evaluate(self, task: Task, sets: Sets, record: RunRecord, *, saved: bool) -> RunRecord:
+        """Return the record with an evaluation by every network that the cell asks for, of the final images and checkpoints.
 
-        A network that fails does not keep the others from being tried; the record that is returned is then a failed one.
+        One that fails does not keep the others from being tried; the record that is returned is then a failed one.
 
         Args:
             task: the cell.
-            syn: its synthetic set.
-            record: its record so far.
+            sets: what to evaluate.
+            record: the cell's record so far.
             saved: whether the record is on disk, where each evaluation is added to it; if not, all are written together, at the
                 end, and only if none fails.
 
@@ -156,79 +162,66 @@ class Runner:
         settings = task.spec.protocol.eval or task.spec.protocol.whole
         assert settings is not None
         failures, trace = dict[str, str](), ""
-        for name in record.missing_networks(task.spec):
+        for iteration, name in record.missing_evaluations(task.spec, task.checkpoints):
             try:
-                evaluation = evaluate(task, syn, settings, name)
+                evaluation = evaluate(task, sets[iteration], settings, name)
             except Exception as error:  # noqa: BLE001  (one failed evaluation does not end the cell)
-                failures[name], trace = _message(error), traceback.format_exc()
+                where = name if iteration is None else f"{name} at iteration {iteration}"
+                failures[where], trace = _message(error), traceback.format_exc()
                 continue
             evaluation = evaluation.model_copy(update={**self._provenance(), "finished": _now()})
-            record = _with_evaluation(record, evaluation, task.spec)
+            record = record.with_evaluation(evaluation, task.spec, iteration)
             if saved:
                 write_record(self.folder, record)
         if not failures:
             if not saved:
-                self._save(task, syn, record)
+                self._save(task, sets, record)
             return record
-        text = "; ".join(failures.values() if len(failures) == 1 else (f"{name}: {text}" for name, text in failures.items()))
-        changes: dict[str, Any] = {"failed_evaluations": failures, "finished": _now()}
-        details = {**record.details, "traceback": trace}
-        failed = record.model_copy(update={**changes, "status": "failed", "error": text, "details": details})
+        failed = _failed(record, failures, trace)
         if saved:  # the results of other networks stay good
-            write_record(self.folder, record.model_copy(update=changes) if record.evaluations else failed)
+            kept = record.model_copy(update={"failed_evaluations": failures, "finished": failed.finished})
+            write_record(self.folder, kept if record.evaluations else failed)
         return failed
 
-    def _save(self, task: Task, syn: SyntheticSet, record: RunRecord) -> None:
+    def _save(self, task: Task, sets: Sets, record: RunRecord) -> None:
         """Write the images, if they are to be kept, and then the record."""
-        if record.has_images:
-            write_images(self.folder, task.spec, syn, task.bundle)
+        for iteration, syn in sets.items() if record.has_images else ():
+            write_images(self.folder / record.images_name_at(iteration), task.spec, syn, task.bundle)
         write_record(self.folder, record)
 
-    def _images(self, record: RunRecord) -> SyntheticSet:
-        """Return the images of a record; raise `DistillationError` where the file holds others, or cannot be read."""
-        path = self.folder / record.images_name
-        try:
-            with safe_open(path, framework="pt", device=str(self.compute.device)) as file:
-                owner = json.loads((file.metadata() or {}).get("hash", '""'))
-                images = SyntheticSet(file.get_tensor("images"), file.get_tensor("labels"))
-        except (OSError, ValueError, SafetensorError) as error:
-            raise DistillationError(f"{path} cannot be read ({error}); run this cell again with --force") from error
-        if owner != record.hash:
-            raise DistillationError(f"{path} holds the images of another cell; run this one again with --force")
-        return images
+    def _sets(self, task: Task, method: Method, record: RunRecord) -> Sets:
+        """Return what is to be evaluated of a cell that has been distilled; raise `DistillationError` where it is damaged."""
+        if method.whole_set:
+            return {None: method.distill(task, task.spec.settings)}
+        wanted = dict.fromkeys(iteration for iteration, _ in record.missing_evaluations(task.spec, task.checkpoints))
+        files = {iteration: self.folder / record.images_name_at(iteration) for iteration in wanted}
+        return {iteration: read_images(path, record.hash, self.compute.device) for iteration, path in files.items()}
 
 
-def _with_evaluation(record: RunRecord, evaluation: Evaluation, asked: RunSpec) -> RunRecord:
-    """Return the record with one more evaluation. The networks that are asked for stand first, in their order."""
-    memory = max(filter(None, (record.peak_memory_mib, evaluation.peak_memory_mib)), default=None)
-    by_name = {other.network: other for other in (*record.evaluations, evaluation)}
-    names = tuple(name for name in dict.fromkeys((*asked.networks, *by_name)) if name in by_name)
+def _checkpoint(seconds: tuple[float, ...], at: Snapshot) -> Checkpoint:
+    """Return what a record says of a checkpoint before it is evaluated; `seconds` are those of each iteration."""
+    return Checkpoint(iteration=at.iteration, seconds=sum(seconds[: at.iteration]), rms=root_mean_square(at.images))
+
+
+def _failed(record: RunRecord, failures: Mapping[str, str], trace: str) -> RunRecord:
+    """Return the record of a cell of which some evaluations failed.
+
+    Args:
+        record: what there is.
+        failures: the error of each evaluation that failed, by network and iteration.
+        trace: the last traceback.
+
+    """
+    text = "; ".join(failures.values() if len(failures) == 1 else (f"{name}: {text}" for name, text in failures.items()))
     return record.model_copy(
         update={
-            "status": "ok",
-            "error": "",
-            "evaluations": tuple(by_name[name] for name in names),
-            "failed_evaluations": {name: text for name, text in record.failed_evaluations.items() if name not in by_name},
-            "seconds": {**record.seconds, "total": record.seconds["total"] + evaluation.seconds},
-            "peak_memory_mib": memory,
-            "finished": evaluation.finished,
-            "spec": record.spec.with_networks(names),
+            "status": "failed",
+            "error": text,
+            "failed_evaluations": dict(failures),
+            "details": {**record.details, "traceback": trace},
+            "finished": _now(),
         }
     )
-
-
-def distilled(folder: Path, spec: RunSpec) -> RunRecord | None:
-    """Return the record of the distillation that `spec` describes, if its images are there, or evaluations of them."""
-    record = read_record(folder / f"{spec.hash}.json")
-    if not isinstance(record, RunRecord) or not (record.has_images or record.evaluations):
-        return None
-    return record if not record.has_images or (folder / record.images_name).is_file() else None
-
-
-def finished(folder: Path, spec: RunSpec) -> RunRecord | None:
-    """Return the record of a cell that need not run: distilled, and evaluated by every network that it asks for."""
-    record = distilled(folder, spec)
-    return record if record is not None and record.status == "ok" and not record.missing_networks(spec) else None
 
 
 def _message(error: Exception) -> str:

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """One cell to work on: its data, description and streams of random numbers, the device, and where to report progress."""
+    """One cell to work on: its data, description and streams of random numbers, the device, and where to report progress.
+
+    `checkpoints`: the iterations after which the images are kept too, for learning curves.
+    """
 
     bundle: Bundle
     spec: RunSpec
     streams: Streams
     compute: Compute
     report: Callable[[Progress], None]
+    checkpoints: tuple[int, ...] = ()
 
     @property
     def ipc(self) -> int:

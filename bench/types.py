@@ -45,13 +45,29 @@ class Bundle:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """The images `[N, channels, H, W]` after `iteration` iterations."""
+
+    iteration: int
+    images: Tensor
+
+
+@dataclass(frozen=True)
 class Trace:
-    """What distilling left behind: the loss of each iteration, seconds by stage and by iteration, how kernels were run."""
+    """What distilling left behind: the loss of each iteration, seconds by stage and by iteration, how kernels were run.
+
+    `norms`: the root mean square of all images at the start and at the end, in normalised units. `angle`: by how much an
+    iteration turned an image, in radians, on average. Both are None where nothing was optimised. `snapshots`: the images at
+    the checkpoints that were asked for.
+    """
 
     loss: tuple[float, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     iteration_seconds: tuple[float, ...] = ()
     kernels: Mapping[str, str] = field(default_factory=dict)
+    norms: tuple[float, float] | None = None
+    angle: float | None = None
+    snapshots: tuple[Snapshot, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,8 @@ def align_features(task: Task, settings: LayerAlignment) -> SyntheticSet:
 
     The loss of an iteration is the mean over its steps on the images.
     """
-    aligner, recorder = Aligner(task, settings), matching.Recorder(task, settings.iterations)
+    aligner = Aligner(task, settings)
+    recorder = matching.Recorder(task, settings.iterations, aligner.images)
     for number in range(settings.iterations):
         aligner.iteration(number, recorder)
     notes = {
@@ -235,7 +236,7 @@ def align_features(task: Task, settings: LayerAlignment) -> SyntheticSet:
         "queries": aligner.query_kernel.note,
         "inner epochs": aligner.trainer.kernel.note,
     }
-    return recorder.finish(aligner.images, aligner.start.labels, notes)
+    return recorder.finish(aligner.start.labels, notes)
 
 
 METHOD = OwnProcedure(

@@ -37,5 +37,4 @@ METHOD = FeatureMatching(
     settings=MeanMatching,
     order=80,
     color="#0173b2",
-    presets={"quick": {"lr_images": 3.0}, "cpu": {"lr_images": 3.0}},
 )

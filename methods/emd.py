@@ -64,5 +64,4 @@ METHOD = FeatureMatching(
     settings=ExactTransport,
     order=110,
     color="#cc78bc",
-    presets={"quick": {"lr_images": 10.0}, "cpu": {"lr_images": 30.0}},
 )

@@ -157,7 +157,7 @@ class GradientLoop:
             augment=settings.augment,
         )
         self.trainer = training.Trainer(task, self.network, self.start.labels, inner_training)
-        self.recorder = matching.Recorder(task, settings.iterations)
+        self.recorder = matching.Recorder(task, settings.iterations, self.images)
 
     def iteration(self, number: int) -> None:
         """Take all outer steps under one network; the iteration's loss is the mean over them of the sum over the classes."""
@@ -205,4 +205,4 @@ def match_gradients(task: Task, settings: GradientMatching) -> SyntheticSet:
         loop.iteration(number)
     notes = {"real gradients": loop.kernel.note, "synthetic gradients": "eager: differentiated twice"}
     inner = {"inner epochs": loop.trainer.kernel.note} if loop.outer > 1 else {}
-    return loop.recorder.finish(loop.images, loop.start.labels, notes | inner)
+    return loop.recorder.finish(loop.start.labels, notes | inner)

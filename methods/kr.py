@@ -63,5 +63,4 @@ METHOD = FeatureMatching(
     settings=KantorovichRubinstein,
     order=90,
     color="#d55e00",
-    presets={"quick": {"lr_images": 10.0}, "cpu": {"lr_images": 30.0}},
 )

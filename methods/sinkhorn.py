@@ -120,5 +120,4 @@ METHOD = FeatureMatching(
     settings=Sinkhorn,
     order=100,
     color="#029e73",
-    presets={"quick": {"lr_images": 10.0}, "cpu": {"lr_images": 30.0}},
 )

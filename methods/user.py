@@ -94,9 +94,9 @@ def _module_of(value: object) -> str:
 
 
 def loss_class(function: Callable[..., Any], text: str) -> type[FeatureLoss]:
-    """Return the settings of a user's loss: `lr_images`, and its typed keyword parameters with defaults.
+    """Return the settings of a user's loss: those of `FeatureLoss`, and its typed keyword parameters with defaults.
 
-    Raise `UsageError` where one is called `lr_images`, or a default is not valid.
+    Raise `UsageError` where one of these is called like one of those, or a default is not valid.
     """
     if inspect.isclass(function) and issubclass(function, FeatureLoss):
         return function

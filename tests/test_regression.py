@@ -20,7 +20,8 @@ from scipy.stats import t
 
 import run_all
 from bench.method import FeatureMatching
-from bench.records import RunRecord, read_folder
+from bench.records import RunRecord
+from bench.storage import read_folder
 from methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.grid import check_ipc, make_specs
 from bench.lazy import matching
 from bench.method import FeatureMatching, OwnProcedure
-from bench.protocol import PROFILES
+from bench.protocol import PROFILES, STEP_SIZES
 from bench.seeding import Streams
 from bench.spec import RunSpec
 from bench.task import Task
@@ -21,6 +21,7 @@ from bench.types import SyntheticSet
 from methods import METHODS
 
 MATCHING = [name for name, method in METHODS.items() if isinstance(method, FeatureMatching)]
+WITH_LEARNING_RATE = [name for name, method in METHODS.items() if "lr_images" in method.settings.model_fields]
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
@@ -151,9 +152,8 @@ def test_what_changes_no_image_leaves_the_hash_alone(name):
 @every_method
 def test_settings_that_a_cell_does_not_use_leave_its_hash_alone(name):
     method = METHODS[name]
-    others = [
-        f"{key}.lr_images=77" for key, other in METHODS.items() if key != name and "lr_images" in other.settings.model_fields
-    ]
+    others = [f"{key}.lr_images=77" for key in METHODS if key != name and key not in MATCHING and key in WITH_LEARNING_RATE]
+    others += [f"{key}.rate=77" for key in MATCHING if key != name]
     unused = {"match": "match.iterations=77", "eval": "eval.epochs=77", "whole": "whole.epochs=77"}
     texts = [text for section, text in unused.items() if section not in method.sections]
     assert spec_of("--methods", name, *sets(*others, *texts)).hash == spec_of("--methods", name).hash
@@ -168,7 +168,7 @@ def changes() -> list[tuple[str, str]]:
             pairs += [(name, "eval.epochs=7"), (name, "eval.nets=7")]
         values = {
             "iterations": "7",
-            "lr_images": "0.77",
+            **({"rate": "0.77"} if name in MATCHING else {"lr_images": "0.77"}),
             "network": "convnet-d1",
             "epochs": "7",
             "hidden": "256",
@@ -195,7 +195,7 @@ def test_a_description_survives_its_record(name):
     spec = spec_of("--methods", name)
     again = RunSpec.model_validate_json(spec.model_dump_json())
     assert again.hash == spec.hash
-    assert dict(again.settings) == dict(spec.settings)
+    assert dict(again.settings) == spec.settings.model_dump()
     assert again.protocol == spec.protocol
 
 
@@ -204,31 +204,64 @@ def test_a_description_survives_its_record(name):
 
 def test_what_is_set_comes_before_the_preset_and_the_preset_before_the_default():
     kr = METHODS["kr"]
-    assert kr.settings().lr_images == 1.0
     for profile in PROFILES:
         options = run_all.parse(["--methods", "kr", "--profile", profile, *sets("kr.hidden=256")])
         ((method, settings),) = options.methods
         assert method is kr
         assert settings == kr.settings(hidden=256, **kr.presets.get(profile, {}))
-    changed = run_all.parse(["--methods", "kr", "--profile", "cpu", *sets("kr.lr_images=2.5")]).methods[0][1]
-    assert changed.lr_images == 2.5 != kr.presets["cpu"]["lr_images"]
+    changed = run_all.parse(["--methods", "dc", "--profile", "cpu", *sets("dc.lr_images=2.5")]).methods[0][1]
+    assert changed.lr_images == 2.5 != METHODS["dc"].presets["cpu"]["lr_images"]
+
+
+SGD = ("match.optimizer=sgd",)
+
+
+def step_of(name: str, *texts: str, profile: str = "quick") -> dict[str, object]:
+    """Return how a cell's description says that the images are moved."""
+    match = spec_of("--methods", name, "--profile", profile, "--seeds", "0", *sets(*texts)).protocol.match
+    return {key: getattr(match, key) for key in ("optimizer", "rate", "lr_images", "momentum", "schedule")}
+
+
+@pytest.mark.parametrize("profile", ["quick", "cpu"])
+def test_all_losses_share_one_rate_one_schedule_and_one_momentum_in_the_short_profiles(profile):
+    steps = [step_of(name, profile=profile) for name in MATCHING]
+    assert len(steps) >= 4
+    assert all(step == steps[0] for step in steps)
+    assert steps[0]["optimizer"] == "angular"
+    assert steps[0]["rate"] == STEP_SIZES["rate"]
 
 
 @pytest.mark.parametrize("name", MATCHING)
-def test_the_learning_rate_of_the_images_is_an_ordinary_setting(name):
-    assert "lr_images" in METHODS[name].settings.model_fields
-    assert "lr_images" not in PROFILES["quick"].match.model_fields_set
-    spec = spec_of("--methods", name, *sets(f"{name}.lr_images=2.5"))
-    assert spec.settings.lr_images == 2.5
-    assert spec.model_dump()["settings"]["lr_images"] == 2.5
+def test_the_paper_keeps_the_published_steps(name):
+    published = {"optimizer": "sgd", "rate": None, "lr_images": 1.0, "momentum": 0.5, "schedule": "constant"}
+    assert step_of(name, profile="paper") == published
 
 
-def test_one_learning_rate_for_all_that_match_features_and_their_own_comes_first():
-    options = run_all.parse(["--methods", "dm,kr,dc", *sets("match.lr_images=4", "kr.lr_images=5")])
-    dm, kr, dc = (settings.lr_images for _, settings in options.methods)
-    assert (dm, kr, dc) == (4, 5, METHODS["dc"].presets["quick"]["lr_images"])
-    with pytest.raises(UsageError, match=r"match\.lr_images"):
-        run_all.parse(sets("match.lr_images=0"))
+@pytest.mark.parametrize("name", MATCHING)
+def test_a_step_of_one_loss_alone_comes_before_the_common_one(name):
+    assert step_of(name, "match.rate=0.2")["rate"] == 0.2
+    assert step_of(name, "match.rate=0.2", f"{name}.rate=0.1")["rate"] == 0.1
+    assert step_of(name, *SGD, "match.lr_images=3")["lr_images"] == 3.0
+    assert step_of(name, *SGD, "match.lr_images=3", f"{name}.lr_images=2.5")["lr_images"] == 2.5
+    own, common = (spec_of("--methods", name, *sets(text)) for text in (f"{name}.rate=0.2", "match.rate=0.2"))
+    assert own.hash == common.hash  # one run has one description
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["match.lr_images=3"], ["--set match.lr_images=3", "optimizer=angular", "match.rate"]),
+        (["kr.lr_images=3"], ["--set kr.lr_images=3", "optimizer=angular", "kr.rate"]),
+        ([*SGD, "match.rate=0.1"], ["--set match.rate=0.1", "optimizer=sgd", "match.lr_images"]),
+        ([*SGD, "kr.rate=0.1"], ["--set kr.rate=0.1", "optimizer=sgd", "kr.lr_images"]),
+        (["match.lr_images=0"], ["match.lr_images", "above 0"]),
+        (["match.optimizer=angula"], ["match.optimizer", "did you mean 'angular'"]),
+    ],
+)
+def test_a_step_size_of_the_other_optimizer_is_a_mistake_that_says_so(texts, words):
+    with pytest.raises(UsageError) as error:
+        specs("--methods", "dm,kr", *sets(*texts))
+    assert all(word in str(error.value) for word in words), str(error.value)
 
 
 def test_the_settings_made_from_the_command_line_are_those_the_method_is_given(monkeypatch):
@@ -240,16 +273,14 @@ def test_the_settings_made_from_the_command_line_are_those_the_method_is_given(m
 
     calls = []
 
-    def match(task, objective, *, lr_images):
-        calls.append((objective, lr_images))
+    def match(task, objective):
+        calls.append(objective)
         return SyntheticSet(torch.zeros(1), torch.zeros(1))
 
     monkeypatch.setattr(matching, "match", match)
     task = Task(bundle(), spec, Streams(0, "tiny", 2), None, lambda progress: None)
     method.distill(task, spec.settings)
-    ((objective, lr_images),) = calls
-    assert objective is settings  # the settings are the loss
-    assert lr_images == settings.lr_images
+    assert calls[0] is settings  # the settings are the loss
 
     auto = settings.changed(precision="auto")
     assert cell(method, auto, precision="bf16").settings == settings.changed(precision="bf16")

@@ -65,7 +65,7 @@ def test_matching_steps(name, monkeypatch):
         steps.append((step, real.device, syn.device))
 
     with pytest.raises(Done):
-        match(on_meta(method=name), METHODS[name].objective(), lr_images=1.0, watch=watch)
+        match(on_meta(method=name), METHODS[name].objective(), watch=watch)
     assert steps == [(step, META, META) for step in range(3)]
 
 
@@ -78,7 +78,7 @@ def test_the_context_of_a_loss_lies_on_its_device(monkeypatch):
         return (real.mean(1) - syn.mean(1)).square().sum(1)
 
     with pytest.raises(Done):
-        match(on_meta(), loss, lr_images=1.0)
+        match(on_meta(), loss)
     assert devices == [META] * 3
 
 

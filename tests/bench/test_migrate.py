@@ -1,4 +1,4 @@
-"""Records of version 1, written by hand, become records of version 2 that today's code finds."""
+"""Records of versions 1 and 2, written by hand, become records that today's code finds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from safetensors.numpy import save_file
 from bench import migrate
 from bench.grid import make_specs
 from bench.protocol import PROFILES
-from bench.records import read_folder, read_record
+from bench.records import SCHEMA_VERSION
 from bench.settings import Settings
+from bench.storage import read_folder, read_record
 from datasets import DATASETS
 from methods import METHODS
 
@@ -99,15 +100,15 @@ def images_of(name: str) -> np.ndarray:
     return np.random.default_rng(int(name, 16)).standard_normal((2, 1, 5, 5)).astype(np.float32)
 
 
-def todays_hash(method: str, *, precision="bf16", settings: Settings | None = None, ipc=1) -> str:
-    """Return the hash that today's command line gives the cell."""
-    chosen = METHODS[method]
+def todays_hash(method: str, *, precision="bf16", settings: Settings | None = None, ipc=1, lr_images=3.0) -> str:
+    """Return the hash that today's command line gives the cell under SGD on the images, which all old records had."""
+    chosen, cpu = METHODS[method], PROFILES["cpu"]
     (spec,) = make_specs(
         methods=[(chosen, settings or chosen.resolve({}, profile="cpu"))],
         sources=[DATASETS["fashionmnist"]],
         ipcs=[ipc],
         seeds=[0],
-        protocol=PROFILES["cpu"],
+        protocol=cpu.changed(match=cpu.match.changed(optimizer="sgd", schedule="constant", lr_images=lr_images)),
         precision=precision,
     )
     return spec.hash
@@ -155,7 +156,8 @@ def test_a_renewed_record_is_the_one_that_todays_code_looks_for(case, tmp_path):
     ((record,), unreadable) = read_folder(tmp_path / "records")
     spec = old["spec"]
     assert unreadable == []
-    assert record.hash == record.spec.hash == todays_hash(spec["method"], precision=spec["precision"])
+    lr_images = spec["protocol"].get("match", MATCH)["lr_images"]
+    assert record.hash == record.spec.hash == todays_hash(spec["method"], precision=spec["precision"], lr_images=lr_images)
     assert (record.spec.dataset, record.spec.ipc, record.spec.method) == ("fashionmnist", spec["ipc"], spec["method"])
 
 
@@ -163,8 +165,10 @@ def test_everything_that_the_record_said_is_kept(tmp_path):
     place(tmp_path, old_record("kr", settings=KR, sections={"profile": "cpu", "match": MATCH, "eval": EVAL}))
     assert migrate.main([str(tmp_path)]) == 0
     ((record,), _) = read_folder(tmp_path / "records")
-    assert record.schema_version == 2
-    assert record.spec.settings.model_dump() == {**KR, "precision": "bf16", "lr_images": 3.0}
+    assert record.schema_version == SCHEMA_VERSION
+    assert record.spec.settings.model_dump() == {**KR, "precision": "bf16"}
+    match = record.spec.protocol.match
+    assert (match.optimizer, match.lr_images, match.rate, match.schedule) == ("sgd", 3.0, None, "constant")
     assert record.spec.precision == "bf16"
     assert record.spec.protocol.profile == "cpu"
     assert record.spec.protocol.match.network == "convnet"
@@ -226,7 +230,7 @@ def test_a_users_own_loss_is_renewed_too(tmp_path):
     place(tmp_path, own)
     assert migrate.main([str(tmp_path)]) == 0
     ((record,), _) = read_folder(tmp_path / "records")
-    assert record.spec.settings.model_dump() == {"bandwidth": 2.0, "lr_images": 3.0}
+    assert record.spec.settings.model_dump() == {"bandwidth": 2.0}
     assert (record.spec.code, record.spec.precision) == ("abcd", "bf16")
     assert (record.method.order, record.method.color) == (500, "")
 
@@ -239,8 +243,8 @@ def test_it_can_be_repeated(tmp_path, capsys):
     assert migrate.main([str(tmp_path / "records")]) == 0  # the folder itself is taken too
     assert contents(tmp_path) == before
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{tmp_path}: 2 renewed, 0 version 2 before, 0 left"
-    assert lines[1] == f"{tmp_path / 'records'}: 0 renewed, 2 version 2 before, 0 left"
+    assert lines[0] == f"{tmp_path}: 2 renewed, 0 as they are, 0 left"
+    assert lines[1] == f"{tmp_path / 'records'}: 0 renewed, 2 as they are, 0 left"
 
 
 @pytest.mark.parametrize("stage", ["images copied", "record written", "old images gone"])
@@ -263,7 +267,7 @@ FOREIGN = {
     "foreign": ('{"a": 1}', "it is no record of this suite"),
     "list": ("[1]", "it is no record of this suite"),
     "torn": ('{"hash": "x"', "it cannot be read: JSONDecodeError"),
-    "newer": ('{"schema_version": 3, "hash": "x", "spec": {}}', "its form is version 3"),
+    "newer": ('{"schema_version": 99, "hash": "x", "spec": {}}', "its form is version 99"),
     "broken": ('{"schema_version": 2, "hash": "x", "spec": {}}', "it is no complete record of version 2: "),
     "incomplete": ('{"hash": "x", "spec": {"method": "dm"}}', "it is no complete record of version 1: KeyError"),
     "unknown field": (
@@ -285,7 +289,7 @@ def test_other_files_are_named_in_a_line_and_left(kind, tmp_path, capsys):
     (line,) = output.err.splitlines()
     assert line.startswith(f"left: {other}: ")
     assert reason in line
-    assert output.out == f"{tmp_path}: 1 renewed, 0 version 2 before, 1 left\n"
+    assert output.out == f"{tmp_path}: 1 renewed, 0 as they are, 1 left\n"
     assert other.read_text() == text
 
 

@@ -12,20 +12,9 @@ from safetensors.torch import load_file
 from tiny import bundle, task
 
 from bench.protocol import PROFILES
-from bench.records import (
-    Evaluation,
-    MethodFacts,
-    NetworkFacts,
-    RunRecord,
-    UnreadableRecord,
-    atomic,
-    read_folder,
-    read_record,
-    typical_iteration,
-    write_images,
-    write_record,
-)
+from bench.records import SCHEMA_VERSION, Evaluation, MethodFacts, NetworkFacts, RunRecord, UnreadableRecord, typical_iteration
 from bench.spec import RecordedSettings
+from bench.storage import atomic, read_folder, read_record, write_images, write_record
 from bench.types import SyntheticSet
 
 FACTS = NetworkFacts(label="ConvNet-1", width=8, depth=1, features=128)
@@ -65,9 +54,9 @@ def test_a_record_says_its_version_and_takes_no_unknown_field(tmp_path):
     write_record(tmp_path, RECORD)
     path = tmp_path / f"{RECORD.hash}.json"
     content = json.loads(path.read_text())
-    assert content["schema_version"] == 2
+    assert content["schema_version"] == SCHEMA_VERSION
     for changed, reason in [
-        ({"schema_version": 3}, "its form is version 3, not 2: `python -m bench.migrate FOLDER` renews old ones"),
+        ({"schema_version": 2}, "its form is version 2, not 3: `python -m bench.migrate FOLDER` renews old ones"),
         ({"accuracy": 1.0}, "accuracy: "),
         ({"status": "perhaps"}, "status: "),
     ]:
@@ -84,7 +73,7 @@ def test_the_main_evaluation_is_the_convnets_or_else_the_first():
     others = RECORD.model_copy(update={"evaluations": (evaluation("mlp"), evaluation("lenet"))})
     assert others.main_evaluation.network == "mlp"
     asked = SPEC.model_copy(update={"protocol": task(eval={"networks": ("mlp", "lenet", "convnet")}).spec.protocol})
-    assert RECORD.missing_networks(asked) == ("lenet",)
+    assert RECORD.missing_evaluations(asked) == ((None, "lenet"),)
     assert others.evaluation("convnet") is None
 
 
@@ -120,8 +109,8 @@ def test_a_torn_or_foreign_file_is_no_record(tmp_path):
 def test_images_are_kept_in_normalised_units_with_what_undoes_it(tmp_path):
     given = task()
     syn = SyntheticSet(torch.randn(6, 1, 8, 8), torch.tensor([0, 0, 1, 1, 2, 2]))
-    write_images(tmp_path, given.spec, syn, bundle())
-    path = tmp_path / f"{given.spec.hash}.safetensors"
+    path = tmp_path / "records" / "images.safetensors"
+    write_images(path, given.spec, syn, bundle())
     tensors = load_file(path)
     assert torch.equal(tensors["images"], syn.images)
     assert torch.equal(tensors["labels"], syn.labels)

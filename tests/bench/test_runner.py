@@ -14,9 +14,10 @@ from bench.compute import Compute
 from bench.errors import DistillationError
 from bench.evaluate import evaluate
 from bench.method import OwnProcedure
-from bench.records import RunRecord, read_record, write_record
-from bench.runner import Runner, distilled, finished
+from bench.records import RunRecord
+from bench.runner import Runner
 from bench.spec import RunSpec
+from bench.storage import distilled, finished, read_record, write_record
 from bench.types import SyntheticSet
 from methods import METHODS
 

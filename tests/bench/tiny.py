@@ -48,14 +48,15 @@ def protocol(**sections: dict[str, object]) -> Protocol:
 
 def task(*, method: str = "dm", seed: int = 0, ipc: int = 2, data: Bundle | None = None, **sections: dict[str, object]) -> Task:
     """Return what a method would be given, but for its settings."""
-    data = data or bundle()
+    data, settings = data or bundle(), protocol(**sections)
+    assert settings.match is not None
     spec = RunSpec(
         dataset=data.name,
         ipc=ipc,
         method=method,
         seed=seed,
         settings=NoSettings(),
-        protocol=protocol(**sections),
+        protocol=settings.changed(match=settings.match.with_step()),
         precision="fp32",
     )
     compute = Compute.choose(device="cpu", precision="fp32")

@@ -112,6 +112,7 @@ def test_settings_are_typed_and_their_defaults_valid(name):
         assert is_setting(field.annotation)
         assert settings.from_texts({key: as_typed(field.default)}, owner=name) == settings()  # what is typed is what is stored
     assert ("lr_images" in settings.model_fields) == (name in (*MATCHING, *OWN_LOOP))
+    assert ("rate" in settings.model_fields) == (name in MATCHING)
 
 
 @every_matching_method
@@ -172,6 +173,8 @@ def test_matching_leaves_a_trace(name):
     assert set(trace.seconds) == {"features", "loss", "update"}
     assert all(seconds > 0 for seconds in trace.seconds.values())
     assert trace.kernels
+    assert all(norm > 0 for norm in trace.norms)
+    assert 0 < trace.angle < 3.2
 
 
 @every_method
@@ -228,7 +231,7 @@ def test_a_user_s_loss_distills_as_one_of_the_suite(tmp_path):
         "    return factor * (real.mean(1) - syn.mean(1)).square().sum(1)\n",
         encoding="utf-8",
     )
-    mine, dm = (distill(method, lr_images="1") for method in (find_method(f"{path}:mine"), METHODS["dm"]))
+    mine, dm = (distill(method) for method in (find_method(f"{path}:mine"), METHODS["dm"]))
     assert torch.equal(mine.images, dm.images)  # the same loss, so the same draws and the same arithmetic
     assert mine.trace.loss == dm.trace.loss
 

@@ -62,6 +62,6 @@ def test_equal_means_of_different_clouds_cost_nothing():
 
 
 def test_it_has_no_settings_but_the_learning_rate():
-    assert set(METHODS["dm"].settings.model_fields) == {"lr_images"}
+    assert set(METHODS["dm"].settings.model_fields) == {"lr_images", "rate"}
     with pytest.raises(UsageError, match="blur"):
         loss("dm", *clouds(), blur=0.1)

@@ -133,7 +133,7 @@ def test_loss_exceeds_exact_transport_by_no_more_than_the_entropy(blur):
 
 
 def test_the_defaults_are_those_of_the_issue():
-    assert dict(METHODS["sinkhorn"].settings()) == {"lr_images": 1.0, "p": 1, "blur": 0.01, "scaling": 0.9, "debias": False}
+    assert METHODS["sinkhorn"].settings().model_dump() == {"p": 1, "blur": 0.01, "scaling": 0.9, "debias": False}
 
 
 @pytest.mark.parametrize("debias", [False, True])

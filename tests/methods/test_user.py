@@ -79,9 +79,10 @@ def test_a_function_becomes_a_method(write):
 def test_its_typed_keyword_parameters_are_settings(write):
     settings = find_method(write(GOOD, "powered")).settings
     assert issubclass(settings, FeatureLoss)
-    assert dict(settings()) == {"power": 2.0, "absolute": True, "lr_images": 1.0}
-    objective = settings.from_texts({"power": "1", "absolute": "true", "lr_images": "3"}, owner="powered")
-    assert dict(objective) == {"power": 1.0, "absolute": True, "lr_images": 3.0}
+    assert settings().model_dump() == {"power": 2.0, "absolute": True}
+    objective = settings.from_texts({"power": "1", "absolute": "true", "rate": "3"}, owner="powered")
+    assert objective.model_dump() == {"power": 1.0, "absolute": True}
+    assert objective.rate == 3.0
     real, syn = clouds()
     expected = (real.mean(1) - syn.mean(1)).abs().sum(1)
     torch.testing.assert_close(objective(real, syn, generator=generator()), expected)
@@ -123,7 +124,7 @@ def test_a_class_is_a_factory(write):
             return self.factor * (real.mean(1) - syn.mean(1)).square().sum(1)
     """
     method = find_method(write(source, "Scaled"))
-    assert set(method.settings.model_fields) == {"factor", "lr_images"}  # what has no type keeps its default
+    assert set(method.settings.model_fields) == {"factor", "lr_images", "rate"}  # what has no type keeps its default
     real, syn = clouds()
     expected = METHODS["dm"].objective()(real, syn, generator=generator())
     torch.testing.assert_close(method.objective()(real, syn, generator=generator()), 3 * expected)
@@ -215,7 +216,7 @@ shortest = lambda real, syn, *, generator: base(real, syn, generator=generator, 
 @pytest.mark.parametrize("name", ["bound", "instance", "shortest"])
 def test_any_callable_with_the_signature_works(write, name):
     method = find_method(write(CALLABLES, name))
-    assert set(method.settings.model_fields) == {"lr_images"}
+    assert set(method.settings.model_fields) == {"lr_images", "rate"}
     real, syn = clouds()
     expected = METHODS["dm"].objective()(real, syn, generator=generator())
     torch.testing.assert_close(method.objective()(real, syn, generator=generator()), expected)
@@ -319,13 +320,13 @@ STATE = """
 class Averaged:
     made = []
 
-    def __init__(self, *, rate: float = 0.5):
-        self.rate, self.mean, self.calls = rate, None, 0
+    def __init__(self, *, memory: float = 0.5):
+        self.memory, self.mean, self.calls = memory, None, 0
         self.made.append(self)
 
     def __call__(self, real, syn, *, generator):
         mean = real.mean(1)
-        self.mean = mean if self.mean is None else self.rate * self.mean + (1 - self.rate) * mean
+        self.mean = mean if self.mean is None else self.memory * self.mean + (1 - self.memory) * mean
         self.calls += 1
         return (self.mean - syn.mean(1)).square().sum(1)
 """
@@ -348,7 +349,7 @@ def user_object(method, name):
 
 def test_a_function_with_a_parameter_context_is_told_step_and_classes(write):
     method = find_method(write(CONTEXT, "weighted"))
-    assert set(method.settings.model_fields) == {"factor", "lr_images"}  # `context` is no setting
+    assert set(method.settings.model_fields) == {"factor", "lr_images", "rate"}  # `context` is no setting
     calls = user_object(method, "CALLS")
     calls.clear()
     distill(method)
@@ -366,7 +367,7 @@ def test_the_context_enters_the_loss_and_its_settings_do_too(write):
         values.append(float((5 * torch.tensor([1 + step, 2 + step, 3 + step]) * distances).sum()))
 
     objective = method.settings(factor=5.0).for_cell()
-    syn = match(task_of(method), objective, lr_images=1.0, watch=watch)
+    syn = match(task_of(method), objective, watch=watch)
     assert syn.trace.loss == pytest.approx(values, rel=1e-5)
 
 
@@ -380,16 +381,16 @@ def test_a_class_is_made_once_a_cell_and_keeps_its_state_across_the_steps(write)
     method = find_method(write(STATE, "Averaged"))
     made = method.settings._function.made
     made.clear()  # the trial's
-    tasks = [three_steps(task_of(method, seed=seed, rate="0.75")) for seed in (0, 1)]
+    tasks = [three_steps(task_of(method, seed=seed, memory="0.75")) for seed in (0, 1)]
     images = [method.distill(task, task.spec.settings).images for task in tasks]
-    assert [(loss.calls, loss.rate) for loss in made] == [(3, 0.75), (3, 0.75)]
+    assert [(loss.calls, loss.memory) for loss in made] == [(3, 0.75), (3, 0.75)]
     assert made[0] is not made[1]
 
     # The second cell is what it is alone: nothing of the first one is left.
     again = method.distill(tasks[1], tasks[1].spec.settings)
     assert torch.equal(again.images, images[1])
     # The state counts: without memory the same loss leads elsewhere.
-    forgetful = tasks[1].spec.settings.changed(rate=0.0)
+    forgetful = tasks[1].spec.settings.changed(memory=0.0)
     assert not torch.equal(method.distill(tasks[1], forgetful).images, images[1])
 
 
@@ -402,7 +403,7 @@ def test_the_average_that_a_class_keeps_is_the_one_over_the_steps(write):
         means.append(mean if not means else 0.5 * means[-1] + 0.5 * mean)
         values.append(float((means[-1] - syn.mean(1)).square().sum()))
 
-    assert match(task, task.spec.settings.for_cell(), lr_images=1.0, watch=watch).trace.loss == pytest.approx(values)
+    assert match(task, task.spec.settings.for_cell(), watch=watch).trace.loss == pytest.approx(values)
     assert len(values) == 3
 
 
