@@ -61,7 +61,7 @@ def make_specs(
             method=method.name,
             seed=seed,
             settings=settings.at_precision(precision),
-            protocol=cell_protocol(method, settings, protocol, source, precision),
+            protocol=cell_protocol(method, settings, protocol, source, precision=precision, ipc=ipc),
             precision=precision if method.has_passes else None,
             code="+".join(filter(None, (method.code, source.code))),
         )
@@ -74,9 +74,15 @@ def make_specs(
 
 
 def cell_protocol(
-    method: Method, settings: Settings, protocol: BenchProtocol, source: Shaped, precision: Literal["fp32", "bf16"]
+    method: Method,
+    settings: Settings,
+    protocol: BenchProtocol,
+    source: Shaped,
+    *,
+    precision: Literal["fp32", "bf16"],
+    ipc: int | None,
 ) -> BenchProtocol:
-    """Return the sections that the method uses, with what follows from the dataset and the run in place.
+    """Return the sections that the method uses, with what follows from the dataset, the IPC and the run in place.
 
     Args:
         method: whose cell it is.
@@ -84,6 +90,7 @@ def cell_protocol(
         protocol: the run's, complete.
         source: the dataset, whose images decide the ConvNet's depth.
         precision: the run's.
+        ipc: images per class, None for the whole training set.
 
     Raises:
         UsageError: where a network that the cell uses does not take the dataset's images.
@@ -91,7 +98,7 @@ def cell_protocol(
     """
     sections = {name: getattr(protocol, name) if name in method.sections else None for name in ("match", "eval", "whole")}
     if sections["match"] is not None:
-        sections["match"] = method.match(sections["match"], settings)
+        sections["match"] = method.match(sections["match"].at_ipc(ipc or 1), settings)
     used = [*method.networks(settings)]
     for name, section in sections.items():
         if section is not None:

@@ -201,7 +201,7 @@ class _Extractor:
         self.task, self.match = task, task.match
         self.network = task.network(self.match.network)
         self.batches = Batches(task, self.network, real_batch=self.match.real_batch, augment=self.match.augment)
-        work = self.match.iterations * self.network.flops * len(task.bundle.classes)
+        work = task.iterations * self.network.flops * len(task.bundle.classes)
         self.real_kernel = task.compute.kernel("features", self.network, work * self.batches.size)
         self.syn_kernel = task.compute.kernel("features with gradient", self.network, 3 * work * task.ipc)
 
@@ -248,14 +248,14 @@ def match(
         DistillationError: where the loss is no finite number.
 
     """
-    settings, start = task.match, starting_images(task, task.match.start)
+    start = starting_images(task, task.match.start)
     images = by_class(start, len(task.bundle.classes))  # [C, m, channels, H, W]
-    optimizer, schedule = image_optimizer(images, settings)
-    extract, recorder = _Extractor(task), Recorder(task, settings.iterations, images)
+    optimizer, schedule = image_optimizer(images, task.match, task.iterations)
+    extract, recorder = _Extractor(task), Recorder(task, task.iterations, images)
     stopwatch, loss_at = recorder.stopwatch, _with_context(task, objective)
 
     with Workers(task.compute.threads) as workers, workers.serving():
-        for step in range(settings.iterations):
+        for step in range(task.iterations):
             with stopwatch.stage("features"):
                 real, syn = extract(step, images)
             if watch is not None:
@@ -278,7 +278,7 @@ def _with_context(task: Task, objective: Objective | ContextObjective) -> Callab
     labels = torch.arange(len(task.bundle.classes), device=task.compute.device)
 
     def loss_at(step: int, real: Tensor, syn: Tensor) -> Tensor:
-        more = {"context": LossContext(step, task.match.iterations, labels, task.bundle.classes)} if wants_context else {}
+        more = {"context": LossContext(step, task.iterations, labels, task.bundle.classes)} if wants_context else {}
         loss: Tensor = objective(real, syn, generator=task.streams.generator("objective", step), **more)
         return loss
 

@@ -92,12 +92,15 @@ def angles(before: Tensor, after: Tensor) -> Tensor:
     return 2 * torch.asin((chord / 2).clamp(max=1)).flatten(-3).squeeze(-1)
 
 
-def image_optimizer(images: Tensor, match: Match) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+def image_optimizer(
+    images: Tensor, match: Match, iterations: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return the optimiser of the images and the schedule of its rate, as the settings say.
 
     Args:
         images: what is learned, `[..., channels, H, W]`, with gradient.
         match: complete settings, in which the rate of the optimiser is set.
+        iterations: how many steps there will be.
 
     """
     optimizer: torch.optim.Optimizer
@@ -109,6 +112,6 @@ def image_optimizer(images: Tensor, match: Match) -> tuple[torch.optim.Optimizer
         optimizer = torch.optim.SGD([images], lr=match.lr_images, momentum=match.momentum)
 
     def factor(step: int) -> float:
-        return 1.0 if match.schedule == "constant" else 0.5 + 0.5 * math.cos(math.pi * step / max(1, match.iterations))
+        return 1.0 if match.schedule == "constant" else 0.5 + 0.5 * math.cos(math.pi * step / max(1, iterations))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -82,13 +82,17 @@ class ConvNetSize(Settings):
     depth: Annotated[int, Field(ge=1, le=6)] | None = None
 
 
+ITERATIONS = {1: 150, 10: 400, 50: 1000}
+"""Iterations where none are set: those at the largest of these IPCs that is not above the cell's. docs/protocol.md says how
+they were chosen: more images a class have more to gain from longer matching."""
+
 STEP_SIZES = {"rate": 0.05, "lr_images": 1.0}
 """The size of a step where none is set. `rate` is that of the optimizer `angular`, in radians; docs/protocol.md says how it was
 chosen. `lr_images` is that of `sgd`, as published."""
 
 
 class Match(Settings):
-    """The matching loop: `iterations` steps on the images, `real_batch` real images a class each.
+    """The matching loop: `iterations` steps on the images (None: by IPC), `real_batch` real images a class each.
 
     `optimizer`: `sgd` with the learning rate `lr_images` (None: 1), or `angular`, which turns each image by the angle `rate` in
     radians whatever the scale of the loss (None: 0.05); see `bench.optimizers`. Both have `momentum`, and a `schedule`:
@@ -97,7 +101,7 @@ class Match(Settings):
     siamese augmentation, or `none`.
     """
 
-    iterations: NonNegativeInt = 20_000
+    iterations: NonNegativeInt | None = 20_000
     real_batch: Count = 256
     optimizer: Literal["sgd", "angular"] = "sgd"
     rate: Positive | None = None
@@ -108,6 +112,12 @@ class Match(Settings):
     extractor: Literal["fresh", "fixed"] = "fresh"
     start: Start = "real"
     network: NetworkName = "convnet"
+
+    def at_ipc(self, ipc: int) -> Match:
+        """Return the settings with a number of iterations, where none is set, for this many images a class."""
+        if self.iterations is not None:
+            return self
+        return self.changed(iterations=ITERATIONS[max(size for size in ITERATIONS if size <= ipc)])
 
     def with_step(self, *, rate: float | None = None, lr_images: float | None = None, owner: str = "match") -> Match:
         """Return complete settings: the size of a step is that of one loss, or else the common one, or else the default.
@@ -175,7 +185,7 @@ PROFILES: dict[str, Protocol] = {
     ),
     "cpu": Protocol(
         profile="cpu",
-        match=Match(iterations=150, real_batch=64, optimizer="angular", schedule="cosine"),
+        match=Match(iterations=None, real_batch=64, optimizer="angular", schedule="cosine"),
         eval=Training(nets=5, epochs=300),
         whole=Training(nets=1, epochs=8, lr=0.1, batch=128, augment="crop_flip", schedule="onecycle"),
     ),

@@ -190,7 +190,11 @@ class RunRecord(_Part):
                 else at
                 for at in self.checkpoints
             )
-            return self.model_copy(update={"checkpoints": checkpoints, "finished": evaluation.finished})
+            failed = {
+                at: text for at, text in self.failed_evaluations.items() if at != stage_name(evaluation.network, iteration)
+            }
+            changes = {"checkpoints": checkpoints, "failed_evaluations": failed, "finished": evaluation.finished}
+            return self.model_copy(update=changes)
         evaluations = _ordered((*self.evaluations, evaluation), spec)
         names = tuple(other.network for other in evaluations)
         return self.model_copy(
@@ -205,6 +209,11 @@ class RunRecord(_Part):
                 "spec": self.spec.with_networks(names),
             }
         )
+
+
+def stage_name(network: str, iteration: int | None) -> str:
+    """Return what an evaluation is called: by its network, and the iteration of a checkpoint."""
+    return network if iteration is None else f"{network} at iteration {iteration}"
 
 
 def _ordered(evaluations: Iterable[Evaluation], spec: RunSpec) -> tuple[Evaluation, ...]:

@@ -16,7 +16,7 @@ from bench.hardware import code_version, hardware, library_versions
 from bench.matching import root_mean_square
 from bench.method import Method
 from bench.protocol import Protocol as BenchProtocol
-from bench.records import Checkpoint, MethodFacts, RunRecord, typical_iteration
+from bench.records import Checkpoint, MethodFacts, RunRecord, stage_name, typical_iteration
 from bench.seeding import Streams
 from bench.spec import RunSpec
 from bench.storage import distilled, read_images, write_images, write_record
@@ -166,8 +166,7 @@ class Runner:
             try:
                 evaluation = evaluate(task, sets[iteration], settings, name)
             except Exception as error:  # noqa: BLE001  (one failed evaluation does not end the cell)
-                where = name if iteration is None else f"{name} at iteration {iteration}"
-                failures[where], trace = _message(error), traceback.format_exc()
+                failures[stage_name(name, iteration)], trace = _message(error), traceback.format_exc()
                 continue
             evaluation = evaluation.model_copy(update={**self._provenance(), "finished": _now()})
             record = record.with_evaluation(evaluation, task.spec, iteration)

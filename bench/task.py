@@ -44,6 +44,12 @@ class Task:
         return self.spec.protocol.match
 
     @property
+    def iterations(self) -> int:
+        """Iterations of the matching loop."""
+        assert self.match.iterations is not None
+        return self.match.iterations
+
+    @property
     def whole(self) -> Training:
         """The settings of training on the full training set."""
         assert self.spec.protocol.whole is not None

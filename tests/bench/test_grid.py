@@ -301,3 +301,11 @@ def test_a_procedure_is_given_the_settings_of_the_spec(name):
     spec = cell(method)
     method.distill(None, spec.settings)
     assert calls[0] is spec.settings
+
+
+@pytest.mark.parametrize(("ipc", "iterations"), [("1", 150), ("5", 150), ("10", 400), ("20", 400), ("50", 1000), ("100", 1000)])
+def test_the_profile_for_two_cores_matches_longer_where_there_are_more_images_a_class(ipc, iterations):
+    (spec,) = specs("--methods", "kr", "--profile", "cpu", "--ipc", ipc)
+    assert spec.protocol.match.iterations == iterations
+    (explicit,) = specs("--methods", "kr", "--profile", "cpu", "--ipc", ipc, "--iterations", str(iterations))
+    assert explicit.hash == spec.hash

@@ -106,7 +106,7 @@ def test_angles_are_exact_where_they_are_small(tiny):
 
 def test_the_cosine_schedule_goes_from_the_full_rate_to_nearly_none():
     x = images().requires_grad_()
-    optimizer, schedule = image_optimizer(x, Match(optimizer="angular", schedule="cosine", iterations=4).with_step(rate=0.2))
+    optimizer, schedule = image_optimizer(x, Match(optimizer="angular", schedule="cosine").with_step(rate=0.2), 4)
     rates = []
     for _ in range(4):
         rates.append(optimizer.param_groups[0]["lr"])

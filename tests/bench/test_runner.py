@@ -38,11 +38,12 @@ class Silent:
         self.records.append(record)
 
 
-def runner(folder, *, force=False, **methods) -> Runner:
-    """Return a runner on the tiny dataset; keyword arguments replace methods."""
+def runner(folder, *, force=False, checkpoints=(), **methods) -> Runner:
+    """Return a runner on the tiny dataset; further keyword arguments replace methods."""
     compute = Compute.choose(device="cpu", precision="fp32")
     data = bundle()
-    return Runner(folder, compute, {**METHODS, **methods}, lambda *_: data, Silent(), {"tiny": "Tiny images"}, force)
+    methods = {**METHODS, **methods}
+    return Runner(folder, compute, methods, lambda *_: data, Silent(), {"tiny": "Tiny images"}, force, checkpoints)
 
 
 def dm_cell(*networks: str, **sections) -> RunSpec:
@@ -282,3 +283,97 @@ def test_the_synthetic_set_may_be_of_any_size(tmp_path):
     assert record.status == "ok", record.error
     assert record.loss == ()
     assert record.seconds_per_iteration is None
+
+
+# ---- checkpoints ----
+
+
+def test_checkpoints_are_the_images_on_the_way_and_are_evaluated_like_the_last(tmp_path):
+    spec = dm_cell("convnet", "mlp")
+    record = run(spec, tmp_path, checkpoints=(0, 1, 2, 3, 99))  # of three iterations: the third is the last
+    assert [at.iteration for at in record.checkpoints] == [0, 1, 2]
+    assert stored(spec, tmp_path).model_dump() == record.model_dump()
+    assert record.hash == spec.hash  # they are outside of it
+    without = run(spec, tmp_path / "without")
+    assert accuracies(record) == accuracies(without)
+    assert without.checkpoints == ()
+
+    given = replace(task(), spec=spec)
+    start = METHODS["random"].distill(given, None).images
+    for at in record.checkpoints:
+        images = load_file(tmp_path / record.images_name_at(at.iteration))["images"]
+        assert images.shape == (6, 1, 8, 8)
+        assert torch.equal(images, start) == (at.iteration == 0)
+        assert at.rms == pytest.approx(float(images.square().mean().sqrt()))
+        syn = SyntheticSet(images, torch.tensor([0, 0, 1, 1, 2, 2]))
+        for name, evaluation in zip(("convnet", "mlp"), at.evaluations, strict=True):
+            assert evaluation.accuracies == evaluate(given, syn, spec.protocol.eval, name).accuracies
+    seconds = [at.seconds for at in record.checkpoints]
+    assert seconds[0] == 0
+    assert seconds == sorted(seconds)
+    assert seconds[-1] < sum(record.seconds[stage] for stage in ("features", "loss", "update"))
+
+
+def test_under_a_constant_rate_a_shorter_cell_is_a_checkpoint_of_a_longer_one(tmp_path):
+    constant = {"schedule": "constant", "iterations": 4}
+    long = run(cell(METHODS["kr"], match=constant), tmp_path, checkpoints=(2,))
+    short = run(cell(METHODS["kr"], match=constant | {"iterations": 2}), tmp_path)
+    at, end = (load_file(tmp_path / name)["images"] for name in (long.images_name_at(2), short.images_name))
+    assert torch.equal(at, end)
+    assert long.checkpoints[0].evaluations[0].accuracies == short.main_evaluation.accuracies
+
+
+def test_a_cell_without_the_checkpoints_that_are_asked_for_is_distilled_again_to_the_same_images(tmp_path):
+    spec = dm_cell("convnet", "mlp")
+    first = run(spec, tmp_path)
+    assert finished(tmp_path, spec, (3, 99)) is not None  # it has no such iterations on its way
+    assert finished(tmp_path, spec, (1,)) is None
+    record = run(dm_cell("convnet"), tmp_path, checkpoints=(1,))
+    assert accuracies(record) == accuracies(first)  # the network that was not asked for this time is kept
+    assert finished(tmp_path, spec, (1,)) is not None
+    assert finished(tmp_path, spec) is not None
+
+    more = run(dm_cell("lenet"), tmp_path, checkpoints=(1,), **failing())
+    assert more.status == "ok", more.error
+    assert {evaluation.network for evaluation in more.checkpoints[0].evaluations} == {"convnet", "mlp", "lenet"}
+
+
+def test_methods_that_do_not_iterate_have_no_checkpoints(tmp_path):
+    spec = cell(METHODS["random"], eval={"nets": 1, "epochs": 1})
+    assert run(spec, tmp_path, checkpoints=(0, 1)).checkpoints == ()
+    assert finished(tmp_path, spec, (0, 1)) is not None
+
+
+@pytest.mark.parametrize("name", ["dc", "dsa", "cafe"])
+def test_methods_with_a_loop_of_their_own_have_checkpoints_too(name, tmp_path):
+    method = METHODS[name]
+    short = {"iterations": "2", "real_batch": "4"} | ({"query_batch": "2", "outer_limit": "2"} if name == "cafe" else {})
+    spec = cell(method, method.resolve(short, profile="quick"), eval={"nets": 1, "epochs": 1})
+    record = run(spec, tmp_path, checkpoints=(0, 1))
+    assert record.status == "ok", record.error
+    assert [at.iteration for at in record.checkpoints] == [0, 1]
+    assert record.rms_start > 0
+    assert record.rms_end > 0
+    assert record.angle > 0
+
+
+def test_a_checkpoint_whose_evaluation_fails_leaves_the_result(tmp_path, monkeypatch):
+    spec, calls = dm_cell("convnet"), []
+
+    def fail_the_second(task, syn, settings, name):
+        calls.append(name)
+        if len(calls) == 2:
+            raise DistillationError("diverged")
+        return evaluate(task, syn, settings, name)
+
+    monkeypatch.setattr(bench.runner, "evaluate", fail_the_second)
+    record = run(spec, tmp_path, checkpoints=(1, 2))
+    assert (record.status, record.error) == ("failed", "DistillationError: diverged")
+    kept = stored(spec, tmp_path)
+    assert kept.status == "ok"
+    assert list(kept.failed_evaluations) == ["convnet at iteration 1"]
+    assert [len(at.evaluations) for at in kept.checkpoints] == [0, 1]
+    monkeypatch.undo()
+    again = run(spec, tmp_path, checkpoints=(1, 2), **failing())
+    assert again.status == "ok"
+    assert again.failed_evaluations == {}

@@ -113,7 +113,14 @@ BAD = {
     ),
     "norm and width": (["--set", "eval.networks=convnet-w6-gn"], ["'convnet-w6-gn'", "width 6", "multiples of 4"]),
     "no network": (["--set", "eval.networks="], ["network", "''", "convnet", "mlp"]),
-    "own field in the short form": (["--set", "match.lr_images=0"], ["match.lr_images", "0", "above 0"]),
+    "step of no length": (["--set", "match.rate=0"], ["match.rate", "0", "above 0"]),
+    "step of the other optimizer": (["--set", "match.lr_images=3"], ["match.lr_images=3", "optimizer=angular", "match.rate"]),
+    "step of the other optimizer for one loss": (
+        ["--methods", "dm,kr", "--set", "match.optimizer=sgd", "--set", "kr.rate=0.1"],
+        ["kr.rate=0.1", "optimizer=sgd", "kr.lr_images"],
+    ),
+    "checkpoints x": (["--checkpoints", "10,x"], ["--checkpoints", "'x'", "whole numbers"]),
+    "checkpoints -1": (["--checkpoints=-1"], ["--checkpoints", "'-1'", "at least 0"]),
     "no equals sign": (["--set", "kr.hidden"], ["--set", "'kr.hidden'", "NAME.FIELD=VALUE"]),
     "no dot": (["--set", "hidden=3"], ["--set", "'hidden=3'", "NAME.FIELD=VALUE"]),
     "augmentation": (

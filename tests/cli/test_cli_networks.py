@@ -223,19 +223,21 @@ def test_another_extractor_is_another_cell_that_the_convnet_evaluates(main, tiny
         assert load_file(out / "records" / f"{record['hash']}.safetensors")["images"].shape == (10, 1, 8, 8)
 
 
-def test_the_shared_learning_rate_is_of_methods_that_match_features_and_a_method_s_own_wins(main, tiny, tmp_path):
+def test_the_shared_rate_is_of_methods_that_match_features_and_a_method_s_own_wins(main, tiny, tmp_path):
     out = tmp_path / "out"
     arguments = ["--methods", "dm,kr,dc,cafe", "--ipc", "1", "--set", "kr.steps=2", "--out", out]
-    settings = ["--set", "match.lr_images=7", "--set", "kr.lr_images=9"]
+    settings = ["--set", "match.rate=0.2", "--set", "kr.rate=0.3"]
     for order in (settings, settings[2:] + settings[:2]):
         status, _, stderr = main(*tiny, *arguments, *order)
         assert status == 0, stderr
     assert {"dm", "kr"} <= set(MATCHING)
-    rates = {method: record["spec"]["settings"]["lr_images"] for method, record in by_method(out).items()}
     assert len(read_records(out)) == 4
-    assert (rates["dm"], rates["kr"]) == (7, 9)
-    assert 7 not in (rates["dc"], rates["cafe"])
-    assert all("lr_images" not in (record["spec"]["protocol"]["match"] or {}) for record in read_records(out))
+    cells = {method: record["spec"] for method, record in by_method(out).items()}
+    assert [cells[name]["protocol"]["match"]["rate"] for name in ("dm", "kr")] == [0.2, 0.3]
+    for name in ("dm", "kr"):  # the rate is no part of the loss
+        assert not cells[name]["settings"].keys() & {"rate", "lr_images"}
+    for name in ("dc", "cafe"):
+        assert cells[name]["protocol"]["match"] is None
 
 
 # ---- the report ----

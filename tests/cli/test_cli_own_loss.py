@@ -116,7 +116,7 @@ def records(out):
 
 def test_it_runs_beside_dm_from_the_command_line(command, tiny, tmp_path, losses):
     out = tmp_path / "out"
-    arguments = ["--methods", f"dm,{losses}:means", "--ipc", "1", "--set", "match.lr_images=1", "--out", out]
+    arguments = ["--methods", f"dm,{losses}:means", "--ipc", "1", "--out", out]
     status, _, stderr = command("run_all.py", *tiny, *arguments)
     assert status == 0, stderr
     both = records(out)
@@ -160,7 +160,7 @@ def test_its_options_are_set_like_any_other_s(main, tiny, tmp_path, losses):
     own = f"{losses}:powers"
     status, _, stderr = main(*tiny, "--methods", f"dm,{own}", "--ipc", "1", "--set", "powers.power=1.5", "--out", out)
     assert status == 0, stderr
-    assert records(out)["powers"]["spec"]["settings"] == {"lr_images": 1.0, "power": 1.5}
+    assert records(out)["powers"]["spec"]["settings"] == {"power": 1.5}
     assert records(out)["powers"]["loss"] != records(out)["dm"]["loss"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from outputs import SMALL, WHOLE
 
 from bench.networks import NETWORKS
-from bench.protocol import PROFILES, SECTIONS
+from bench.protocol import PROFILES, SECTIONS, STEP_SIZES
 from datasets import DATASETS
 from methods import METHODS
 
@@ -57,7 +57,6 @@ def test_list_names_everything_and_does_not_import_torch(command):
     for owner, settings in (*SECTIONS.items(), *((name, method.settings) for name, method in METHODS.items())):
         for option in settings.model_fields:
             assert f"--set {owner}.{option}=" in stdout
-    assert "--set match.lr_images=" in stdout
 
 
 def test_the_list_comes_at_once(command):
@@ -91,10 +90,12 @@ def hashes(main, tiny, tmp_path):
 
 CHANGES = {
     "--set kr.hidden=64": {"kr"},
-    "--set kr.lr_images=3": {"kr"},
+    "--set kr.rate=0.3": {"kr"},
     "--set dc.lr_images=3": {"dc"},
-    "--set match.lr_images=5": {"dm", "kr"},
-    "--set match.lr_images=5 --set kr.lr_images=10": {"dm"},  # a method's own wins; 10 is its preset
+    "--set match.rate=0.3": {"dm", "kr"},
+    f"--set match.rate=0.3 --set kr.rate={STEP_SIZES['rate']}": {"dm"},  # a method's own wins
+    "--set match.optimizer=sgd --set match.lr_images=3": {"dm", "kr"},
+    "--set match.schedule=constant": {"dm", "kr"},
     "--set match.network=mlp": {"dm", "kr"},
     "--set herding.network=mlp": {"herding"},
     "--set dc.network=mlp": {"dc"},
@@ -113,7 +114,8 @@ CHANGES = {
     "--set kr.hidden=128": set(),
     "--set herding.epochs=5": set(),
     "--seeds 0": set(),
-    "--set dm.lr_images=3": set(),
+    f"--set dm.rate={STEP_SIZES['rate']}": set(),
+    "--checkpoints 1,30": set(),
     "--set network.depth=2": set(),
     "--set match.network=convnet": set(),
     "--precision fp32": set(),  # the profile quick has it anyhow
@@ -125,8 +127,8 @@ CHANGES = {
 }
 
 
-def test_the_shared_learning_rate_means_that_of_each_method(hashes):
-    assert hashes("--set", "match.lr_images=5") == hashes("--set", "dm.lr_images=5", "--set", "kr.lr_images=5")
+def test_the_shared_rate_means_that_of_each_method(hashes):
+    assert hashes("--set", "match.rate=0.3") == hashes("--set", "dm.rate=0.3", "--set", "kr.rate=0.3")
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -3,10 +3,12 @@
 import re
 
 import numpy as np
+import pytest
 import torch
 from outputs import MATCHING, OWN_LOOP, SELECTION, SMALL, WHOLE
 from safetensors.torch import load_file
 
+from bench.protocol import STEP_SIZES
 from datasets import DATASETS
 from methods import METHODS
 
@@ -104,7 +106,11 @@ def test_a_record_holds_what_the_issue_lists(grid):
         if method == "kr":
             kr = {"hidden": 128, "clip": 0.01, "steps": 2, "critic_lr": 1e-3, "critic_optimizer": "adam"}
             assert {name: spec["settings"][name] for name in kr} == kr
-            assert spec["settings"]["lr_images"] == about.presets["quick"]["lr_images"]
+        if method in MATCHING:
+            step = {"optimizer": "angular", "rate": STEP_SIZES["rate"], "lr_images": None, "schedule": "cosine"}
+            assert {name: spec["protocol"]["match"][name] for name in step} == step
+            assert record["rms_start"] == pytest.approx(record["rms_end"], rel=1e-5)
+            assert record["angle"] > 0
 
 
 def test_seeds_give_other_images_and_methods_of_a_seed_start_alike(grid):

@@ -210,7 +210,7 @@ def test_more_seeds_run_only_the_new_cells(again):
 
 
 def test_another_hyper_parameter_is_another_record_beside_the_first(again):
-    status, _, _, after = again.run("--set", "dm.lr_images=7")
+    status, _, _, after = again.run("--set", "dm.rate=0.3")
     assert status == 0
     assert {name: after[name] for name in again.before} == again.before
     assert len(results(again.records)) == 3

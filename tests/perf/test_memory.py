@@ -21,7 +21,7 @@ def test_an_iteration_of_cifar100_s_size_stays_under_six_gib(benchmark, name):
     reset_peak_memory(CPU)
 
     def iteration():
-        return match(given, METHODS[name].objective(), lr_images=1.0)
+        return match(given, METHODS[name].objective())
 
     measure(benchmark, iteration, rounds=1, warm_up=0, kind="fast", loss=name)
     peak = peak_memory_mib(CPU)  # of the whole process, libraries and compiler included
