@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,8 +17,10 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
+from bench import interrupts
 from bench.errors import UsageError, unknown
 from bench.grid import check_ipc, make_specs
+from bench.interrupts import Interrupted
 from bench.lazy import compute, console, runner
 from bench.listing import listing
 from bench.method import Method
@@ -227,7 +230,7 @@ def _run_cells(options: Options, where: Compute, specs: Sequence[RunSpec], progr
     _make_folder(folder, options.out)
     methods = {method.name: method for method, _ in options.methods}
     labels = {source.name: source.label for source in options.sources}
-    with console.observer(progress, total=len(specs)) as shown:
+    with interrupts.listening(), console.observer(progress, total=len(specs)) as shown:
         cells = runner.Runner(folder, where, methods, load, shown, labels, options.force, options.checkpoints)
         return cells.run(specs)
 
@@ -268,7 +271,7 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status: 0, 1 where a cell failed, 2 on a user's mistake, 130 when interrupted."""
+    """Run the command line; return its exit status: 0, 1 where a cell failed, 2 on a user's mistake, 128 + a signal."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if "--list" in arguments:
@@ -282,9 +285,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         sys.stderr.write(f"run_all.py: error: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("run_all.py: interrupted; the same command, without --force, goes on with what is missing\n")
-        return 130
+    except (KeyboardInterrupt, Interrupted) as error:
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        name = signal.Signals(number).name
+        sys.stderr.write(f"run_all.py: interrupted by {name}; the same command, without --force, goes on from there\n")
+        return 128 + number
 
 
 if __name__ == "__main__":

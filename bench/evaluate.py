@@ -6,22 +6,28 @@ The test set is touched once a network, at the end.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 
+from bench import interrupts
 from bench.compute import Compute
 from bench.errors import DistillationError
 from bench.matching import normalise
 from bench.networks.network import Network
 from bench.networks.weights import Weights
 from bench.protocol import Training
-from bench.records import Evaluation, NetworkFacts
+from bench.records import Evaluation, NetworkFacts, Unfinished
 from bench.task import Task
 from bench.timing import Stopwatch, peak_memory_mib, reset_peak_memory
 from bench.training import Ensemble, Trainer, epochs_of
 from bench.types import Bundle, Progress, SyntheticSet
 
 _REPORT_SECONDS = 0.5
+_NOTHING = Unfinished()
+
+Keep = Callable[[tuple[float, ...], float], None]
+"""Called after each network with the accuracies so far and their seconds."""
 
 
 class Tester:
@@ -62,7 +68,8 @@ class _Reporter:
         self._reported = time.monotonic()
 
     def __call__(self, epoch: int, begin: int) -> None:
-        """Report the batch that begins at image `begin` of `epoch`."""
+        """Report the batch that begins at image `begin` of `epoch`; end here where a signal has come."""
+        interrupts.check()
         if time.monotonic() - self._reported < _REPORT_SECONDS:
             return
         self._reported = time.monotonic()
@@ -72,7 +79,15 @@ class _Reporter:
         self.task.report(Progress("evaluate", done, total, f"{self.label}, {note}"))
 
 
-def evaluate(task: Task, syn: SyntheticSet, settings: Training, name: str) -> Evaluation:
+def evaluate(
+    task: Task,
+    syn: SyntheticSet,
+    settings: Training,
+    name: str,
+    *,
+    earlier: Unfinished = _NOTHING,
+    keep: Keep = lambda accuracies, seconds: None,
+) -> Evaluation:
     """Train and test networks of one architecture.
 
     Args:
@@ -80,6 +95,8 @@ def evaluate(task: Task, syn: SyntheticSet, settings: Training, name: str) -> Ev
         syn: what to train on.
         settings: how; `settings.nets` networks are trained.
         name: the architecture, a name in `bench.networks`.
+        earlier: what an interrupted evaluation had; it goes on with the next network.
+        keep: called after each network.
 
     Returns:
         The test accuracy of each network, and what they took.
@@ -92,22 +109,32 @@ def evaluate(task: Task, syn: SyntheticSet, settings: Training, name: str) -> Ev
     reset_peak_memory(device)
     stopwatch = Stopwatch(device)
     with stopwatch.stage("evaluation"):
-        together = Ensemble.pays(task, network, syn, settings)
-        trainer = (Ensemble if together else Trainer)(task, network, syn.labels, settings)
-        tester = Tester(task.bundle, network, trainer.compute, nets=settings.nets)
-        report = _Reporter(task, network, settings, len(syn.labels), together=together)
-        images, accuracies = network.resize(syn.images), list[float]()
-        if isinstance(trainer, Ensemble):
-            accuracies += [tester.accuracy(weights) for weights in trainer.train_all(images, report)]
-        else:
-            for number in range(settings.nets):
-                report.done = number
-                accuracies.append(tester.accuracy(trainer.train(images, number, report)))
+        accuracies, kernel = _train_and_test(task, network, syn, settings, earlier, keep)
     return Evaluation(
         network=name,
         facts=NetworkFacts.of(network),
         accuracies=tuple(accuracies),
-        seconds=stopwatch.read()[0]["evaluation"],
+        seconds=earlier.seconds + stopwatch.read()[0]["evaluation"],
         peak_memory_mib=peak_memory_mib(device),
-        kernel=trainer.kernel.note,
+        kernel=kernel,
     )
+
+
+def _train_and_test(
+    task: Task, network: Network, syn: SyntheticSet, settings: Training, earlier: Unfinished, keep: Keep
+) -> tuple[list[float], str]:
+    """Return the accuracy of each network, and how the training loss was run; the arguments are those of `evaluate`."""
+    begin = time.perf_counter()
+    together = Ensemble.pays(task, network, syn, settings)
+    trainer = (Ensemble if together else Trainer)(task, network, syn.labels, settings)
+    tester = Tester(task.bundle, network, trainer.compute, nets=settings.nets)
+    report = _Reporter(task, network, settings, len(syn.labels), together=together)
+    images = network.resize(syn.images)
+    if isinstance(trainer, Ensemble):
+        return [tester.accuracy(weights) for weights in trainer.train_all(images, report)], trainer.kernel.note
+    accuracies = list(earlier.accuracies)
+    for number in range(len(accuracies), settings.nets):
+        report.done = number
+        accuracies.append(tester.accuracy(trainer.train(images, number, report)))
+        keep(tuple(accuracies), earlier.seconds + time.perf_counter() - begin)
+    return accuracies, trainer.kernel.note

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bench import distances as distances
     from bench import evaluate as evaluate
     from bench import matching as matching
+    from bench import recorder as recorder
     from bench import runner as runner
     from bench import threads as threads
     from bench import timing as timing
@@ -53,8 +54,8 @@ _LIBRARIES = (
     *("torch", "torchvision"),
 )
 _ENGINE = (
-    *("compute", "console", "distances", "evaluate", "matching", "networks.network", "runner", "threads", "timing"),
-    "training",
+    *("compute", "console", "distances", "evaluate", "matching", "networks.network", "recorder", "runner", "threads"),
+    *("timing", "training"),
 )
 
 

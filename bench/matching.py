@@ -11,25 +11,22 @@ as `bench.optimizers` says: by SGD, as published, or by the same angle for every
 from __future__ import annotations
 
 import inspect
-import math
-import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.augment import Augmentation, Draws
-from bench.errors import DistillationError
 from bench.networks.network import Network
 from bench.networks.weights import Weights
-from bench.optimizers import angles, image_optimizer
+from bench.optimizers import image_optimizer, set_step_size
 from bench.protocol import Start
+from bench.recorder import Recorder, Stateful
+from bench.settings import Settings
 from bench.task import Task
 from bench.threads import Workers
-from bench.timing import Stopwatch
-from bench.types import Bundle, ContextObjective, LossContext, Objective, Progress, Snapshot, SyntheticSet, Trace
-
-_REPORT_SECONDS = 0.5
+from bench.types import Bundle, ContextObjective, LossContext, Objective, SyntheticSet
 
 
 def normalise(images: Tensor, bundle: Bundle) -> Tensor:
@@ -122,78 +119,6 @@ class Batches:
         return normalise(bundle.train.images[index].to(device, non_blocking=True), bundle)
 
 
-class Recorder:
-    """What a loop over the images leaves behind, besides them: losses, seconds, angles, snapshots; and reports of progress."""
-
-    def __init__(self, task: Task, iterations: int, images: Tensor) -> None:
-        """Start with nothing recorded.
-
-        Args:
-            task: the cell.
-            iterations: how many there will be.
-            images: the images at their start, `[C, m, channels, H, W]`; the loop changes them in place.
-
-        """
-        self.task, self.iterations, self.images = task, iterations, images
-        self.stopwatch, self.losses = Stopwatch(task.compute.device), list[Tensor]()
-        self._angles, self._snapshots = list[Tensor](), list[Snapshot]()
-        self._start = self._before = images.detach().clone()
-        self._reported = time.monotonic()
-        self._take_snapshot()
-
-    def add(self, loss: Tensor) -> None:
-        """End an iteration whose loss was `loss`."""
-        images = self.images.detach()
-        self.losses.append(loss.detach())
-        self._angles.append(angles(self._before, images).mean())
-        self._before = images.clone()
-        self.stopwatch.next_step()
-        self._take_snapshot()
-        # Reading the loss waits for the device, so it is read only as often as a person looks.
-        if time.monotonic() - self._reported > _REPORT_SECONDS:
-            self._reported = time.monotonic()
-            note = f"loss {check_finite(float(self.losses[-1]), len(self.losses) - 1):.4g}"
-            self.task.report(Progress("distill", len(self.losses), self.iterations, note))
-
-    def _take_snapshot(self) -> None:
-        """Keep a copy of the images where the present iteration is a checkpoint; the last iteration's are kept anyway."""
-        iteration = len(self.losses)
-        if iteration in self.task.checkpoints and iteration < self.iterations:
-            self._snapshots.append(Snapshot(iteration, self.images.detach().flatten(0, 1).clone()))
-
-    def finish(self, labels: Tensor, kernels: dict[str, str]) -> SyntheticSet:
-        """Return the finished set.
-
-        Args:
-            labels: `[C·m]`.
-            kernels: how each kernel was run, for the record.
-
-        Raises:
-            DistillationError: where a loss was no finite number.
-
-        """
-        seconds, steps = self.stopwatch.read()
-        values = [] if not self.losses else torch.stack(self.losses).tolist()
-        for step, value in enumerate(values):
-            check_finite(value, step)
-        images = self.images.detach()
-        trace = Trace(
-            loss=tuple(values),
-            seconds=seconds,
-            iteration_seconds=steps,
-            kernels=kernels,
-            norms=(root_mean_square(self._start), root_mean_square(images)),
-            angle=float(torch.stack(self._angles).mean()) if self._angles else None,
-            snapshots=tuple(self._snapshots),
-        )
-        return SyntheticSet(images.flatten(0, 1), labels, trace)
-
-
-def root_mean_square(images: Tensor) -> float:
-    """Return the root of the mean of all squared values."""
-    return float(images.square().mean().sqrt())
-
-
 class _Extractor:
     """Features of a step's real and synthetic images under that step's random network."""
 
@@ -250,12 +175,13 @@ def match(
     """
     start = starting_images(task, task.match.start)
     images = by_class(start, len(task.bundle.classes))  # [C, m, channels, H, W]
-    optimizer, schedule = image_optimizer(images, task.match, task.iterations)
-    extract, recorder = _Extractor(task), Recorder(task, task.iterations, images)
-    stopwatch, loss_at = recorder.stopwatch, _with_context(task, objective)
+    optimizer, kept = image_optimizer(images, task.match), _kept_by(objective)
+    resumable = kept is not None or _keeps_nothing(objective)
+    recorder = Recorder(task, task.iterations, images, optimizer, loss=kept, resumable=resumable)
+    extract, loss_at, stopwatch = _Extractor(task), _with_context(task, objective), recorder.stopwatch
 
     with Workers(task.compute.threads) as workers, workers.serving():
-        for step in range(task.iterations):
+        for step in recorder.steps():
             with stopwatch.stage("features"):
                 real, syn = extract(step, images)
             if watch is not None:
@@ -266,10 +192,20 @@ def match(
                 (slope,) = torch.autograd.grad(loss, leaf)
             with stopwatch.stage("update"):
                 images.grad = torch.autograd.grad(syn, images, slope)[0]
+                set_step_size(optimizer, task.match, step / task.iterations)
                 optimizer.step()
-                schedule.step()
             recorder.add(loss)
     return recorder.finish(start.labels, extract.notes)
+
+
+def _keeps_nothing(objective: Objective | ContextObjective) -> bool:
+    """Return whether a loss is the same at every step: settings, or a function."""
+    return isinstance(objective, Settings) or inspect.isfunction(objective)
+
+
+def _kept_by(objective: Any) -> Stateful | None:
+    """Return the loss, where it says what it keeps from step to step."""
+    return objective if hasattr(objective, "state_dict") and hasattr(objective, "load_state_dict") else None
 
 
 def _with_context(task: Task, objective: Objective | ContextObjective) -> Callable[[int, Tensor, Tensor], Tensor]:
@@ -283,10 +219,3 @@ def _with_context(task: Task, objective: Objective | ContextObjective) -> Callab
         return loss
 
     return loss_at
-
-
-def check_finite(loss: float, step: int) -> float:
-    """Return `loss`; raise `DistillationError` where it is no finite number."""
-    if not math.isfinite(loss):
-        raise DistillationError(f"the loss is {loss} at iteration {step}; a smaller match.rate or lr_images may help")
-    return loss

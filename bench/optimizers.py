@@ -92,26 +92,35 @@ def angles(before: Tensor, after: Tensor) -> Tensor:
     return 2 * torch.asin((chord / 2).clamp(max=1)).flatten(-3).squeeze(-1)
 
 
-def image_optimizer(
-    images: Tensor, match: Match, iterations: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return the optimiser of the images and the schedule of its rate, as the settings say.
+def image_optimizer(images: Tensor, match: Match) -> torch.optim.Optimizer:
+    """Return the optimiser of the images that the settings ask for.
 
     Args:
         images: what is learned, `[..., channels, H, W]`, with gradient.
-        match: complete settings, in which the rate of the optimiser is set.
-        iterations: how many steps there will be.
+        match: complete settings, in which the size of a step is set.
 
     """
-    optimizer: torch.optim.Optimizer
+    size = _step_size(match)
     if match.optimizer == "angular":
-        assert match.rate is not None
-        optimizer = Angular([images], lr=match.rate, momentum=match.momentum)
-    else:
-        assert match.lr_images is not None
-        optimizer = torch.optim.SGD([images], lr=match.lr_images, momentum=match.momentum)
+        return Angular([images], lr=size, momentum=match.momentum)
+    return torch.optim.SGD([images], lr=size, momentum=match.momentum)
 
-    def factor(step: int) -> float:
-        return 1.0 if match.schedule == "constant" else 0.5 + 0.5 * math.cos(math.pi * step / max(1, iterations))
 
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+def set_step_size(optimizer: torch.optim.Optimizer, match: Match, done: float) -> None:
+    """Give the optimiser the step size of its schedule.
+
+    Args:
+        optimizer: from `image_optimizer`.
+        match: its settings.
+        done: the part of the iterations that is done, from 0 to 1.
+
+    """
+    factor = 1.0 if match.schedule == "constant" else 0.5 + 0.5 * math.cos(math.pi * done)
+    for group in optimizer.param_groups:
+        group["lr"] = factor * _step_size(match)
+
+
+def _step_size(match: Match) -> float:
+    size = match.rate if match.optimizer == "angular" else match.lr_images
+    assert size is not None
+    return size

@@ -86,6 +86,14 @@ class Evaluation(_Part):
     finished: str = ""
 
 
+class Unfinished(_Part):
+    """What an interrupted evaluation had: the accuracies of the networks tested, their seconds, and a hash of the code."""
+
+    accuracies: tuple[float, ...] = ()
+    seconds: float = 0.0
+    code: str = ""
+
+
 class Checkpoint(_Part):
     """The images after `iteration` iterations, evaluated like the last.
 
@@ -102,7 +110,8 @@ class RunRecord(_Part):
     """What one cell left: its description `spec`, and either results or an `error`.
 
     `method` and `dataset_label`: what tables print. `has_images`: whether there is a file of images beside the record.
-    `evaluations`: one for each architecture; `failed_evaluations`: the errors of those that failed. `loss`: of each iteration.
+    `evaluations`: one for each architecture; `failed_evaluations`: the errors of those that failed;
+    `unfinished`: what an interrupted one had. `loss`: of each iteration.
     `seconds`: of distilling, by stage (features, loss, update), and in all (`total`, with the evaluations).
     `seconds_per_iteration`: median over the iterations, the first `WARM_UP` left out; None where there are none.
     `peak_memory_mib`: over distilling and all evaluations. `rms_start`, `rms_end`: root mean square of the images at the start
@@ -121,6 +130,7 @@ class RunRecord(_Part):
     has_images: bool = False
     evaluations: tuple[Evaluation, ...] = ()
     failed_evaluations: dict[str, str] = {}
+    unfinished: dict[str, Unfinished] = {}
     loss: tuple[float, ...] = ()
     seconds: dict[str, float] = {}
     seconds_per_iteration: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,13 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench import interrupts
 from bench.compute import Compute
 from bench.evaluate import evaluate
 from bench.hardware import code_version, hardware, library_versions
-from bench.matching import root_mean_square
+from bench.interrupts import Interrupted
 from bench.method import Method
 from bench.protocol import Protocol as BenchProtocol
-from bench.records import Checkpoint, MethodFacts, RunRecord, stage_name, typical_iteration
+from bench.protocol import Training
+from bench.recorder import root_mean_square
+from bench.records import Checkpoint, Evaluation, MethodFacts, RunRecord, Unfinished, stage_name, typical_iteration
+from bench.resume import SECONDS, ResumeFile
 from bench.seeding import Streams
 from bench.spec import RunSpec
 from bench.storage import distilled, read_images, write_images, write_record
@@ -64,6 +69,7 @@ class Runner:
         """Run the cells; a failed one is recorded with its error, and the rest goes on."""
         records = []
         for spec in specs:
+            interrupts.check()
             self.observer.started(spec)
             record = self.cell(spec)
             if record.status == "failed" and distilled(self.folder, spec) is None:  # a failure replaces no result
@@ -88,17 +94,22 @@ class Runner:
             spec, earlier = spec.with_networks(tuple(dict.fromkeys((*spec.networks, *before)))), None
         try:
             bundle = self.load(spec.dataset, spec.protocol, spec.seed)
-            streams = Streams(spec.seed, spec.dataset, spec.ipc)
-            task = Task(bundle, spec, streams, self.compute, self.observer.progress, self.checkpoints)
+            streams, resume = Streams(spec.seed, spec.dataset, spec.ipc), self._resume(spec)
+            task = Task(bundle, spec, streams, self.compute, self.observer.progress, self.checkpoints, resume)
             if earlier is not None:
                 return self._evaluate(task, self._sets(task, method, earlier), earlier, saved=True)
             record, sets = self._distill(task, method)
             if there is None:  # results that are there are kept until there are new ones
                 self._save(task, sets, record)
             return self._evaluate(task, sets, record, saved=there is None)
-        except Exception as error:  # noqa: BLE001  (one failed cell does not end the grid)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (one failed cell does not end the grid)
+            self._resume(spec).remove()
             details = {"traceback": traceback.format_exc()}
             return RunRecord(status="failed", error=_message(error), details=details, finished=_now(), **self._about(spec))
+
+    def _resume(self, spec: RunSpec) -> ResumeFile:
+        """Return the file of a cell's resume state."""
+        return ResumeFile(self.folder / f"{spec.hash}.resume", owner=spec.hash, code=code_version()["sources"])
 
     def _about(self, spec: RunSpec) -> dict[str, Any]:
         """Return what every record of a cell says, whatever comes of it."""
@@ -162,16 +173,16 @@ class Runner:
         settings = task.spec.protocol.eval or task.spec.protocol.whole
         assert settings is not None
         failures, trace = dict[str, str](), ""
+        keeper = Keeper(record, self.folder if saved else None, code=code_version()["sources"])
         for iteration, name in record.missing_evaluations(task.spec, task.checkpoints):
             try:
-                evaluation = evaluate(task, sets[iteration], settings, name)
-            except Exception as error:  # noqa: BLE001  (one failed evaluation does not end the cell)
+                evaluation = keeper.evaluate(task, sets[iteration], settings, name, iteration)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  (one failed evaluation does not end the cell)
                 failures[stage_name(name, iteration)], trace = _message(error), traceback.format_exc()
                 continue
             evaluation = evaluation.model_copy(update={**self._provenance(), "finished": _now()})
-            record = record.with_evaluation(evaluation, task.spec, iteration)
-            if saved:
-                write_record(self.folder, record)
+            keeper.add(evaluation, task.spec, iteration)
+        record = keeper.record
         if not failures:
             if not saved:
                 self._save(task, sets, record)
@@ -187,6 +198,8 @@ class Runner:
         for iteration, syn in sets.items() if record.has_images else ():
             write_images(self.folder / record.images_name_at(iteration), task.spec, syn, task.bundle)
         write_record(self.folder, record)
+        if task.resume:
+            task.resume.remove()
 
     def _sets(self, task: Task, method: Method, record: RunRecord) -> Sets:
         """Return what is to be evaluated of a cell that has been distilled; raise `DistillationError` where it is damaged."""
@@ -195,6 +208,56 @@ class Runner:
         wanted = dict.fromkeys(iteration for iteration, _ in record.missing_evaluations(task.spec, task.checkpoints))
         files = {iteration: self.folder / record.images_name_at(iteration) for iteration in wanted}
         return {iteration: read_images(path, record.hash, self.compute.device) for iteration, path in files.items()}
+
+
+class Keeper:
+    """Makes the evaluations of one record and adds them to it, on disk too where the record is there already.
+
+    Networks that have been tested are kept on the way: at most every 30 seconds, and where a signal ends the run.
+    """
+
+    def __init__(self, record: RunRecord, folder: Path | None, *, code: str) -> None:
+        """Take the record, the folder that it lies in, if it does, and a hash of the suite's code."""
+        self.record, self._folder, self._code = record, folder, code
+        self._written = time.monotonic()
+
+    def evaluate(self, task: Task, syn: SyntheticSet, settings: Training, name: str, iteration: int | None) -> Evaluation:
+        """Return an evaluation by the network `name`; of networks that an interrupted run tested, their results are taken.
+
+        Args:
+            task: the cell.
+            syn: what to evaluate.
+            settings: how.
+            name: the network.
+            iteration: the checkpoint's, or None for the final images.
+
+        """
+        stage = stage_name(name, iteration)
+        earlier = self.record.unfinished.get(stage)
+        if earlier is None or earlier.code != self._code:
+            earlier = Unfinished(code=self._code)
+
+        def keep(accuracies: tuple[float, ...], seconds: float) -> None:
+            tested = Unfinished(accuracies=accuracies, seconds=seconds, code=self._code)
+            self.record = self.record.model_copy(update={"unfinished": {stage: tested}})
+            if time.monotonic() - self._written > SECONDS:
+                self._write()
+
+        try:
+            return evaluate(task, syn, settings, name, earlier=earlier, keep=keep)
+        except Interrupted:
+            self._write()
+            raise
+
+    def add(self, evaluation: Evaluation, spec: RunSpec, iteration: int | None) -> None:
+        """Add an evaluation to the record; see `RunRecord.with_evaluation`."""
+        self.record = self.record.with_evaluation(evaluation, spec, iteration).model_copy(update={"unfinished": {}})
+        self._write()
+
+    def _write(self) -> None:
+        if self._folder is not None:
+            write_record(self._folder, self.record)
+        self._written = time.monotonic()
 
 
 def _checkpoint(seconds: tuple[float, ...], at: Snapshot) -> Checkpoint:
@@ -223,7 +286,7 @@ def _failed(record: RunRecord, failures: Mapping[str, str], trace: str) -> RunRe
     )
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 

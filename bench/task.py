@@ -15,13 +15,15 @@ from bench.types import Bundle, Progress
 if TYPE_CHECKING:
     from bench.compute import Compute
     from bench.networks.network import Network
+    from bench.resume import ResumeFile
 
 
 @dataclass(frozen=True)
 class Task:
     """One cell to work on: its data, description and streams of random numbers, the device, and where to report progress.
 
-    `checkpoints`: the iterations after which the images are kept too, for learning curves.
+    `checkpoints`: the iterations after which the images are kept too, for learning curves. `resume`: the file of the cell's
+    resume state, if it is to have one.
     """
 
     bundle: Bundle
@@ -30,6 +32,7 @@ class Task:
     compute: Compute
     report: Callable[[Progress], None]
     checkpoints: tuple[int, ...] = ()
+    resume: ResumeFile | None = None
 
     @property
     def ipc(self) -> int:

@@ -7,7 +7,7 @@ import gc
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Stopwatch:
         self._cuda = device.type == "cuda"
         self._spans: list[tuple[int, str, Callable[[], float]]] = []
         self._step = 0
+        self._earlier: tuple[Mapping[str, float], Sequence[float]] = {}, ()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -46,6 +47,10 @@ class Stopwatch:
             seconds = time.perf_counter() - begin
             self._spans.append((step, name, lambda: seconds))
 
+    def restore(self, stages: Mapping[str, float], steps: Sequence[float]) -> None:
+        """Go on from what another stopwatch had read: seconds by stage, and seconds by step."""
+        self._earlier, self._step = (stages, steps), len(steps)
+
     def next_step(self) -> None:
         """Begin the next step."""
         self._step += 1
@@ -54,8 +59,8 @@ class Stopwatch:
         """Return seconds by stage, and seconds by step; waits for the device."""
         if self._cuda:
             torch.cuda.synchronize()
-        stages: dict[str, float] = defaultdict(float)
-        steps: dict[int, float] = defaultdict(float)
+        stages: dict[str, float] = defaultdict(float, self._earlier[0])
+        steps: dict[int, float] = defaultdict(float, enumerate(self._earlier[1]))
         for step, name, seconds in self._spans:
             stages[name] += seconds()
             steps[step] += seconds()

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from bench.errors import UsageError
 from bench.lazy import matching, torch, training
+from bench.lazy import recorder as recorders
 from bench.method import OwnProcedure
 from bench.protocol import Augment, NetworkName, Start
 from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings, checked_by
@@ -26,8 +27,8 @@ from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positiv
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.matching import Recorder
     from bench.networks.weights import Weights
+    from bench.recorder import Recorder
     from bench.task import Task
     from bench.training import Generators
     from bench.types import SyntheticSet
@@ -122,7 +123,7 @@ class Watch:
 
 
 class Aligner:
-    """The loop of CAFE for one cell. `steps` counts those on the images, `queries` the accuracies asked for."""
+    """The loop of CAFE for one cell."""
 
     def __init__(self, task: Task, settings: LayerAlignment) -> None:
         """Place the images at their start."""
@@ -133,7 +134,7 @@ class Aligner:
         self.optimizer = torch.optim.SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
         self.batches = matching.Batches(task, self.network, real_batch=settings.real_batch, augment=settings.augment)
         self.weights = settings.layer_weights(self.network.depth)
-        self.steps = self.queries = 0
+        self.counters = {"steps": 0, "queries": 0}  # steps on the images, and accuracies asked for
 
         fewest = settings.iterations * settings.window  # steps on the images
         flops = self.network.flops * float(classes) * fewest
@@ -162,9 +163,9 @@ class Aligner:
     def step(self, weights: Weights, recorder: Recorder) -> Tensor:
         """Take one step of SGD on the images; return the loss."""
         frozen = weights.detached()
-        draws = self.batches.draws(self.steps)
+        draws = self.batches.draws(self.counters["steps"])
         with recorder.stopwatch.stage("features"):
-            real_means, real_features = self.real_layers(self.batches.real(self.steps, draws), frozen)
+            real_means, real_features = self.real_layers(self.batches.real(self.counters["steps"], draws), frozen)
             syn = self.batches.augmentation.apply(self.images, draws).flatten(0, 1)
             layers = self.network.layers(syn, frozen.all, training=True)
             means = [layer.unflatten(0, self.images.shape[:2]).mean(1) for layer in layers]  # each [C, ...]
@@ -174,13 +175,13 @@ class Aligner:
         with recorder.stopwatch.stage("update"):
             self.images.grad = torch.autograd.grad(loss, self.images)[0]
             self.optimizer.step()
-        self.steps += 1
+        self.counters["steps"] += 1
         return loss.detach()
 
     def accuracy(self, weights: Weights) -> float:
         """Return the fraction of a fresh draw of real images, of all classes alike, that the network gets right."""
-        images = self.batches.images("query", self.queries, self.settings.query_batch)  # [C, n, channels, H, W]
-        self.queries += 1
+        images = self.batches.images("query", self.counters["queries"], self.settings.query_batch)  # [C, n, channels, H, W]
+        self.counters["queries"] += 1
         frozen = weights.detached()
         features = self.task.compute.features(self.query_kernel, self.network, images.flatten(0, 1), frozen)
         predicted = self.network.scores(features, frozen.all).argmax(1).unflatten(0, images.shape[:2])  # [C, n]
@@ -228,8 +229,8 @@ def align_features(task: Task, settings: LayerAlignment) -> SyntheticSet:
     The loss of an iteration is the mean over its steps on the images.
     """
     aligner = Aligner(task, settings)
-    recorder = matching.Recorder(task, settings.iterations, aligner.images)
-    for number in range(settings.iterations):
+    recorder = recorders.Recorder(task, settings.iterations, aligner.images, aligner.optimizer, counters=aligner.counters)
+    for number in recorder.steps():
         aligner.iteration(number, recorder)
     notes = {
         "real layers": aligner.layers_kernel.note,

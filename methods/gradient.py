@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.lazy import matching, torch, training
+from bench.lazy import matching, recorder, torch, training
 from bench.protocol import Augment, NetworkName, Start
 from bench.settings import Count, Fraction, NonNegativeInt, Positive, Settings
 
@@ -157,7 +157,7 @@ class GradientLoop:
             augment=settings.augment,
         )
         self.trainer = training.Trainer(task, self.network, self.start.labels, inner_training)
-        self.recorder = matching.Recorder(task, settings.iterations, self.images)
+        self.recorder = recorder.Recorder(task, settings.iterations, self.images, self.optimizer)
 
     def iteration(self, number: int) -> None:
         """Take all outer steps under one network; the iteration's loss is the mean over them of the sum over the classes."""
@@ -201,7 +201,7 @@ class GradientLoop:
 def match_gradients(task: Task, settings: GradientMatching) -> SyntheticSet:
     """Distill by matching gradients; raise `DistillationError` where the loss is no finite number."""
     loop = GradientLoop(task, settings)
-    for number in range(settings.iterations):
+    for number in loop.recorder.steps():
         loop.iteration(number)
     notes = {"real gradients": loop.kernel.note, "synthetic gradients": "eager: differentiated twice"}
     inner = {"inner epochs": loop.trainer.kernel.note} if loop.outer > 1 else {}

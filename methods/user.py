@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib.machinery
 import importlib.util
 import inspect
 import sys
@@ -22,6 +24,9 @@ from bench.types import ContextObjective, LossContext, Objective
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+_SUITE = ("bench", "methods", "datasets", "reports", "run_all")
+"""What these names import is the suite's own, whatever lies beside a user's file. Records name the suite's code apart."""
 
 
 class UserLoss(FeatureLoss):
@@ -64,12 +69,12 @@ def user_method(text: str) -> FeatureMatching:
 
 
 def load_callable(text: str) -> tuple[Callable[..., Any], str]:
-    """Return the callable that `path/to/file.py:name` names, and a hash of its file; raise `UsageError` where there is none."""
+    """Return the callable that `path/to/file.py:name` names, and a hash of its code; raise `UsageError` where there is none."""
     place, _, name = text.rpartition(":")
     path = Path(place)
     if not path.is_file():
         raise UsageError(f"--methods {text!r}: there is no file {place!r}; valid: path/to/file.py:function")
-    code = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    code = code_of(path)
     module_name = f"user_{path.stem}_{code}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -78,7 +83,7 @@ def load_callable(text: str) -> tuple[Callable[..., Any], str]:
     sys.modules[module_name] = module  # where dataclasses and type hints look for a module's names
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # `sys.exit()` in a user's file does not end the suite
         raise UsageError(f"--methods {text!r}: the file raises {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -87,6 +92,58 @@ def load_callable(text: str) -> tuple[Callable[..., Any], str]:
         ]
         raise unknown(f"function of {place}", name, names)
     return function, code
+
+
+def code_of(path: Path) -> str:
+    """Return a hash of a user's file and of what it imports from beside it, 16 hexadecimal digits.
+
+    Nothing is run: a module that is imported by a computed name is not seen.
+    """
+    digest = hashlib.sha256(path.read_bytes())
+    for file in _imported_files(path):
+        content = file.read_bytes()
+        digest.update(f"\0{file.relative_to(path.parent).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _imported_files(path: Path) -> list[Path]:
+    """Return the files in the folder of `path`, and in packages there, that it imports, itself or through others."""
+    files, waiting = {path}, [path]
+    while waiting:
+        for parts in _imports(waiting.pop(), path.parent):
+            new = _files_of(parts, path.parent) - files
+            files |= new
+            waiting += [file for file in new if file.suffix == ".py"]
+    return sorted(files - {path})
+
+
+def _imports(file: Path, folder: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the parts of each module name that a file may import. Of `from a import b`, `b` may be a module too."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError, RecursionError):  # importing it will say so
+        return
+    package = file.relative_to(folder).parent.parts
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            parts = (*above, *(node.module or "").split(".")) if node.module else above
+            yield from ((*parts, alias.name) for alias in node.names)
+
+
+def _files_of(parts: tuple[str, ...], folder: Path) -> set[Path]:
+    """Return the files below `folder` that importing a module runs: its own, and those of the packages that it lies in."""
+    if not parts or parts[0] in _SUITE:
+        return set()
+    stems = [folder.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    if parts[-1] == "*":  # which modules of a package that is, its `__init__.py` decides when it runs: so all count
+        stems[-1:] = [entry.with_suffix("") for entry in sorted(folder.joinpath(*parts[:-1]).glob("*.py"))] if parts[1:] else []
+    places = [place for stem in stems for place in (stem, stem / "__init__")]
+    suffixes = importlib.machinery.all_suffixes()
+    files = [place.with_name(place.name + suffix) for place in places for suffix in suffixes]
+    return {file for file in files if file.is_file()}
 
 
 def _module_of(value: object) -> str:
@@ -166,7 +223,7 @@ def try_loss(loss: type[FeatureLoss], text: str) -> None:
     try:
         function: Any = loss().for_cell()
         value = function(real, syn, generator=generator, **_trial_context(function, len(real)))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"--methods {text!r}: the loss raises {type(error).__name__}: {error}") from error
     shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
     if shape != (2,) or not value.requires_grad:

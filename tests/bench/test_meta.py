@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny import task
 
-import bench.matching
+import bench.recorder
 from bench.augment import Augmentation
 from bench.compute import Compute
 from bench.matching import initial_images, match
@@ -53,12 +53,12 @@ def on_meta(*, precision="fp32", **options):
 @pytest.fixture(autouse=True)
 def no_reports(monkeypatch):
     # Twice a second the loops show a person the loss, which waits for the device: as meant, but not here.
-    monkeypatch.setattr(bench.matching, "_REPORT_SECONDS", math.inf)
+    monkeypatch.setattr(bench.recorder, "_REPORT_SECONDS", math.inf)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_matching_steps(name, monkeypatch):
-    monkeypatch.setattr(bench.matching, "Stopwatch", Unread)
+    monkeypatch.setattr(bench.recorder, "Stopwatch", Unread)
     steps = []
 
     def watch(step, real, syn):
@@ -70,7 +70,7 @@ def test_matching_steps(name, monkeypatch):
 
 
 def test_the_context_of_a_loss_lies_on_its_device(monkeypatch):
-    monkeypatch.setattr(bench.matching, "Stopwatch", Unread)
+    monkeypatch.setattr(bench.recorder, "Stopwatch", Unread)
     devices = []
 
     def loss(real, syn, *, generator, context):

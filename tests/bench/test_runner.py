@@ -81,10 +81,10 @@ def accuracies(record: RunRecord) -> dict[str, tuple[float, ...]]:
 def fail_in(monkeypatch, network: str) -> None:
     """Let the evaluation by one network fail."""
 
-    def evaluate_or_fail(task, syn, settings, name):
+    def evaluate_or_fail(task, syn, settings, name, **options):
         if name == network:
             raise DistillationError(f"{name} diverged")
-        return evaluate(task, syn, settings, name)
+        return evaluate(task, syn, settings, name, **options)
 
     monkeypatch.setattr(bench.runner, "evaluate", evaluate_or_fail)
 
@@ -93,9 +93,9 @@ def watch_evaluations(monkeypatch) -> list[tuple[str, SyntheticSet]]:
     """Return a list that each evaluation adds its network's name and its images to."""
     evaluated = []
 
-    def evaluate_and_note(task, syn, settings, name):
+    def evaluate_and_note(task, syn, settings, name, **options):
         evaluated.append((name, syn))
-        return evaluate(task, syn, settings, name)
+        return evaluate(task, syn, settings, name, **options)
 
     monkeypatch.setattr(bench.runner, "evaluate", evaluate_and_note)
     return evaluated
@@ -195,7 +195,7 @@ def test_a_cell_without_any_evaluation_is_a_failed_one_but_is_not_distilled_agai
 def test_a_cell_that_is_interrupted_while_it_is_evaluated_is_not_distilled_again(tmp_path, monkeypatch):
     spec = dm_cell("convnet")
 
-    def interrupt(*arguments):
+    def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bench.runner, "evaluate", interrupt)
@@ -360,11 +360,11 @@ def test_methods_with_a_loop_of_their_own_have_checkpoints_too(name, tmp_path):
 def test_a_checkpoint_whose_evaluation_fails_leaves_the_result(tmp_path, monkeypatch):
     spec, calls = dm_cell("convnet"), []
 
-    def fail_the_second(task, syn, settings, name):
+    def fail_the_second(task, syn, settings, name, **options):
         calls.append(name)
         if len(calls) == 2:
             raise DistillationError("diverged")
-        return evaluate(task, syn, settings, name)
+        return evaluate(task, syn, settings, name, **options)
 
     monkeypatch.setattr(bench.runner, "evaluate", fail_the_second)
     record = run(spec, tmp_path, checkpoints=(1, 2))

@@ -9,8 +9,9 @@ from clouds import central_differences
 from test_contract import task_of
 
 from bench.errors import UsageError
-from bench.matching import Recorder, class_members, draw_real, normalise, starting_images
+from bench.matching import class_members, draw_real, normalise, starting_images
 from bench.networks.weights import Weights
+from bench.recorder import Recorder
 from bench.training import Trainer
 from methods import METHODS
 from methods.cafe import Aligner, LayerAlignment, Watch, align_features, alignment, discrimination
@@ -175,7 +176,7 @@ def scripted(monkeypatch, values):
 def test_training_is_on_the_images_as_they_are_at_that_time(monkeypatch):
     loop, trained_on = aligner(outer_limit=3, inner_limit=1, lr_images=1.0), []
     monkeypatch.setattr(Trainer, "epoch", lambda self, images, *rest: trained_on.append(images.clone()))
-    loop.iteration(0, Recorder(loop.task, 1, loop.images))
+    loop.iteration(0, Recorder(loop.task, 1, loop.images, loop.optimizer))
     first, second = trained_on
     assert first.shape == second.shape == (6, 1, 8, 8)
     assert not torch.equal(first, loop.start.images)
@@ -203,8 +204,8 @@ def test_an_iteration_ends_when_the_accuracy_stands_still(monkeypatch):
     monkeypatch.setattr(Aligner, "train", lambda self, *rest: trained.append(1))
     trained = []
     scripted(monkeypatch, [0.2, 0.4, 0.5, 0.52, 0.53, 0.53])  # .50 .52 .53 range over .03, and nothing before does
-    loop.iteration(0, Recorder(loop.task, 1, loop.images))
-    assert loop.steps == 5
+    loop.iteration(0, Recorder(loop.task, 1, loop.images, loop.optimizer))
+    assert loop.counters["steps"] == 5
     assert len(trained) == 4  # between the steps, not after the last
 
 
@@ -212,8 +213,8 @@ def test_an_iteration_ends_at_its_limit_where_the_accuracy_does_not(monkeypatch)
     loop = aligner(window=3, outer_limit=6)
     monkeypatch.setattr(Aligner, "train", lambda self, *rest: None)
     scripted(monkeypatch, [0.1, 0.9] * 50)
-    loop.iteration(0, Recorder(loop.task, 1, loop.images))
-    assert loop.steps == 6
+    loop.iteration(0, Recorder(loop.task, 1, loop.images, loop.optimizer))
+    assert loop.counters["steps"] == 6
 
 
 def test_a_query_is_a_fresh_draw_whose_accuracy_is_a_fraction():
@@ -228,7 +229,7 @@ def test_a_query_is_a_fresh_draw_whose_accuracy_is_a_fraction():
         expected.append(torch.stack(right).float().mean().item())
     assert [loop.accuracy(weights) for _ in range(4)] == pytest.approx(expected)
     assert len(set(expected)) > 1
-    assert loop.queries == 4
+    assert loop.counters["queries"] == 4
 
 
 # ---- the schedule ----

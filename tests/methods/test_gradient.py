@@ -244,7 +244,18 @@ def test_the_defaults_are_the_published_ones():
 
 
 @pytest.mark.parametrize(
-    ("ipc", "loops"), [(1, (1, 1)), (2, (2, 250)), (10, (10, 50)), (15, (15, 33)), (20, (20, 25)), (30, (30, 20)), (40, (40, 15)), (50, (50, 10)), (100, (50, 10))]
+    ("ipc", "loops"),
+    [
+        (1, (1, 1)),
+        (2, (2, 250)),
+        (10, (10, 50)),
+        (15, (15, 33)),
+        (20, (20, 25)),
+        (30, (30, 20)),
+        (40, (40, 15)),
+        (50, (50, 10)),
+        (100, (50, 10)),
+    ],
 )
 def test_the_loops_are_published_by_ipc(ipc, loops):
     assert GradientMatching().loops(ipc) == loops

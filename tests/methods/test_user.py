@@ -1,6 +1,7 @@
 """A user's own loss, `path/to/file.py:name`: good ones work as any method does, bad ones fail at once, in one line."""
 
 import hashlib
+import os
 import re
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from bench.errors import UsageError
 from bench.matching import match
 from bench.method import FeatureLoss, FeatureMatching
 from methods import METHODS, find_method
+from methods.user import code_of
 
 GOOD = """
 import torch
@@ -435,3 +437,121 @@ def test_a_loss_of_the_second_form_is_tried_before_work_starts(write):
 )
 def test_a_setting_that_cannot_be_is_refused(write, source, complaint):
     assert complaint in refusal(write(source, "bad"))
+
+
+# ---- the hash of a loss: its file, and what it imports from beside it ----
+
+BESIDE = {
+    "helper.py": "import deeper\nFACTOR = 2\n",
+    "deeper.py": "VALUE = 1\n",
+    "pack/__init__.py": "from .inner import VALUE\n",
+    "pack/inner.py": "VALUE = 1\n",
+    "pack/other.py": "VALUE = 1\n",
+    "space/part.py": "VALUE = 1\n",
+    "unused.py": "VALUE = 1\n",
+    "notes.txt": "no code",
+}
+"""The files beside a user's loss. `space` is a package without `__init__.py`."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, content in BESIDE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("source", "imported"),
+    [
+        ("import helper", {"helper.py", "deeper.py"}),
+        ("from helper import FACTOR", {"helper.py", "deeper.py"}),
+        ("import deeper as d, math", {"deeper.py"}),
+        ("def f():\n    import deeper", {"deeper.py"}),
+        ("import pack", {"pack/__init__.py", "pack/inner.py"}),
+        ("import pack.other", {"pack/__init__.py", "pack/inner.py", "pack/other.py"}),
+        ("from pack import other", {"pack/__init__.py", "pack/inner.py", "pack/other.py"}),
+        ("from pack import *", {"pack/__init__.py", "pack/inner.py", "pack/other.py"}),
+        ("from space import part", {"space/part.py"}),
+        ("from space.part import VALUE", {"space/part.py"}),
+        ("import torch, math", set()),
+    ],
+)
+def test_the_hash_follows_what_a_loss_imports_from_beside_it_and_nothing_else(folder, source, imported):
+    path = folder / "my_loss.py"
+    path.write_text(source + "\n")
+    first = code_of(path)
+    changed = set()
+    for name, content in BESIDE.items():
+        (folder / name).write_text(content + "# edited\n")
+        if code_of(path) != first:
+            changed.add(name)
+        (folder / name).write_text(content)
+    assert changed == imported
+    assert code_of(path) == first
+
+
+def test_a_relative_import_inside_a_package_is_followed_upwards(folder):
+    (folder / "pack/deep").mkdir()
+    (folder / "pack/deep/__init__.py").write_text("from ..other import VALUE\nfrom .. import inner\n")
+    path = folder / "my_loss.py"
+    path.write_text("import pack.deep\n")
+    first = code_of(path)
+    (folder / "pack/other.py").write_text("VALUE = 2\n")
+    assert code_of(path) != first
+
+
+def test_files_that_import_one_another_and_files_that_are_no_python_are_hashed(folder):
+    (folder / "deeper.py").write_text("import helper\n")
+    (folder / "pack/inner.py").write_text("def (:\n")
+    path = folder / "my_loss.py"
+    path.write_text("import helper, pack, my_loss\n")
+    first = code_of(path)
+    (folder / "pack/inner.py").write_text("def ((:\n")
+    assert code_of(path) != first
+
+
+def test_hashing_runs_nothing(folder, tmp_path):
+    (folder / "helper.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    (folder / "my_loss.py").write_text("import helper\n")
+    code_of(folder / "my_loss.py")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_named_as_a_part_of_the_suite_is_not_hashed(folder):
+    # `import bench` is the suite's, whatever lies beside the file; its code is recorded apart.
+    path = folder / "my_loss.py"
+    path.write_text("from bench.settings import Positive\n")
+    first = code_of(path)
+    (folder / "bench").mkdir()
+    (folder / "bench/settings.py").write_text("Positive = 1\n")
+    assert code_of(path) == first
+
+
+def test_a_fifo_beside_a_loss_is_not_opened(folder):
+    (folder / "helper.py").unlink()
+    os.mkfifo(folder / "helper.py")
+    (folder / "my_loss.py").write_text("import helper\n")
+    assert code_of(folder / "my_loss.py") == hashlib.sha256(b"import helper\n").hexdigest()[:16]
+
+
+def test_the_code_of_a_method_is_that_of_all_its_files(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    path = folder / "my_loss.py"
+    path.write_text("import helper\ndef mine(real, syn, *, generator):\n"
+                    "    return helper.FACTOR * (real.mean(1) - syn.mean(1)).square().sum(1)\n")  # fmt: skip
+    monkeypatch.delitem(sys.modules, "helper", raising=False)
+    first = find_method(f"{path}:mine").code
+    (folder / "deeper.py").write_text("VALUE = 3\n")
+    assert find_method(f"{path}:mine").code != first
+
+
+@pytest.mark.parametrize("source", ["import sys\nsys.exit(0)\n", "raise SystemExit\n"])
+def test_a_file_that_exits_is_refused_as_any_that_raises(write, source):
+    assert "the file raises SystemExit" in refusal(write(source, "bad"))
+
+
+def test_a_loss_that_exits_is_refused_as_any_that_raises(write):
+    source = "import sys\ndef bad(real, syn, *, generator):\n    sys.exit(0)\n"
+    assert "the loss raises SystemExit" in refusal(write(source, "bad"))

@@ -1,0 +1,64 @@
+"""Interruptions: a signal ends a run at a moment when nothing is half done.
+
+While a grid runs, SIGINT (Ctrl-C), SIGTERM and SIGHUP are noted, and the work asks for them where its state is whole: between
+two iterations, batches or cells. A second signal does not wait.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that end a run; SIGHUP is not everywhere."""
+
+_received: list[int] = []
+
+
+class Interrupted(BaseException):
+    """Ends a run because of a signal. No `Exception`, so that it is not taken for the failure of a cell."""
+
+    def __init__(self, number: int) -> None:
+        """Take the number of the signal."""
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def name(self) -> str:
+        """The name of the signal."""
+        return signal.Signals(self.number).name
+
+
+def received() -> bool:
+    """Return whether a signal has come."""
+    return bool(_received)
+
+
+def check() -> None:
+    """Raise `Interrupted` where a signal has come."""
+    if _received:
+        raise Interrupted(_received[0])
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Note signals while the block runs; only the main thread can, elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        _received.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
+    if len(_received) > 1:
+        raise Interrupted(number)

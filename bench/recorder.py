@@ -1,0 +1,193 @@
+"""The loop over the images of one cell: what it leaves behind, and the state from which it can be resumed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bench import interrupts
+from bench.errors import DistillationError
+from bench.optimizers import angles
+from bench.resume import State
+from bench.task import Task
+from bench.timing import Stopwatch
+from bench.types import Progress, Snapshot, SyntheticSet, Trace
+
+_REPORT_SECONDS = 0.5
+_SNAPSHOT = "snapshot "
+
+
+class Stateful(Protocol):
+    """A loss that keeps something from step to step, as tensors by name."""
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Return what is kept."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from there."""
+
+
+class Recorder:
+    """Counts the iterations over the images, and keeps losses, seconds, angles and snapshots; reports progress.
+
+        recorder = Recorder(task, iterations, images, optimizer)
+        for step in recorder.steps():
+            ...  # change the images in place
+            recorder.add(loss)
+        syn = recorder.finish(labels, kernels)
+
+    Between two iterations it writes a resume state now and then, and where a signal ends the run. A cell that has one begins
+    with the iteration after it. `counters` are further numbers that the loop counts; they belong to the state.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        iterations: int,
+        images: Tensor,
+        optimizer: torch.optim.Optimizer,
+        *,
+        counters: dict[str, int] | None = None,
+        loss: Stateful | None = None,
+        resumable: bool = True,
+    ) -> None:
+        """Start with nothing recorded, or with the cell's resume state.
+
+        Args:
+            task: the cell.
+            iterations: how many there will be.
+            images: the images at their start, `[C, m, channels, H, W]`; the loop changes them in place.
+            optimizer: of the images.
+            counters: numbers that the loop counts, changed in place.
+            loss: the loss, where it keeps something from step to step.
+            resumable: whether all that the loop depends on is in the state.
+
+        """
+        self.task, self.iterations, self.images, self.optimizer = task, iterations, images, optimizer
+        self.counters, self.loss = counters if counters is not None else {}, loss
+        self.stopwatch, self.losses = Stopwatch(task.compute.device), list[Tensor]()
+        self._angles, self._snapshots = list[Tensor](), list[Snapshot]()
+        self._rms_start = _root_mean_square(images.detach())
+        self._resume = task.resume if resumable else None
+        self._reported = time.monotonic()
+        self._take_snapshot()
+        state = self._resume.read(task.compute.device) if self._resume else None
+        if state is not None and self._fits(state):
+            self._restore(state)
+        self._before = images.detach().clone()
+
+    def steps(self) -> Iterator[int]:
+        """Yield the number of each iteration that is left; it has to end with `add`."""
+        while len(self.losses) < self.iterations:
+            yield len(self.losses)
+            if self._resume and (self._resume.due() or interrupts.received()):
+                self._resume.write(self._state())
+            interrupts.check()
+
+    def add(self, loss: Tensor) -> None:
+        """End an iteration whose loss was `loss`."""
+        images = self.images.detach()
+        self.losses.append(loss.detach())
+        self._angles.append(angles(self._before, images).mean())
+        self._before = images.clone()
+        self.stopwatch.next_step()
+        self._take_snapshot()
+        # Reading the loss waits for the device, so it is read only as often as a person looks.
+        if time.monotonic() - self._reported > _REPORT_SECONDS:
+            self._reported = time.monotonic()
+            note = f"loss {check_finite(float(self.losses[-1]), len(self.losses) - 1):.4g}"
+            self.task.report(Progress("distill", len(self.losses), self.iterations, note))
+
+    def _take_snapshot(self) -> None:
+        """Keep a copy of the images where the present iteration is a checkpoint; the last iteration's are kept anyway."""
+        iteration = len(self.losses)
+        if iteration in self.task.checkpoints and iteration < self.iterations:
+            self._snapshots.append(Snapshot(iteration, self.images.detach().flatten(0, 1).clone()))
+
+    def _state(self) -> State:
+        """Return all that the next iterations depend on, and all that has been recorded."""
+        tensors = {"images": self.images, "losses": torch.stack(self.losses), "angles": torch.stack(self._angles)}
+        kept = self.optimizer.state[self.images]
+        tensors |= {f"optimizer {name}": value for name, value in kept.items() if isinstance(value, Tensor)}
+        tensors |= {f"loss {name}": value for name, value in (self.loss.state_dict() if self.loss else {}).items()}
+        tensors |= {f"{_SNAPSHOT}{at.iteration}": at.images for at in self._snapshots}
+        stages, steps = self.stopwatch.read()
+        return State(tensors, {"counters": self.counters, "stages": stages, "steps": steps})
+
+    def _fits(self, state: State) -> bool:
+        """Return whether the snapshots that are asked for were taken on the way to the state."""
+        done = len(state.tensors["losses"])
+        asked = {iteration for iteration in self.task.checkpoints if iteration <= done and iteration < self.iterations}
+        return done <= self.iterations and asked <= {at.iteration for at in _snapshots_of(state)}
+
+    def _restore(self, state: State) -> None:
+        """Go on from a state."""
+        tensors, values = state.tensors, state.values
+        with torch.no_grad():
+            self.images.copy_(tensors["images"])
+        self.losses, self._angles = list(tensors["losses"]), list(tensors["angles"])
+        self.optimizer.state[self.images].update(_named(tensors, "optimizer "))
+        if self.loss:
+            self.loss.load_state_dict(_named(tensors, "loss "))
+        self._snapshots = [at for at in _snapshots_of(state) if at.iteration in self.task.checkpoints]
+        self.counters.update(values["counters"])
+        self.stopwatch.restore(values["stages"], values["steps"])
+
+    def finish(self, labels: Tensor, kernels: dict[str, str]) -> SyntheticSet:
+        """Return the finished set.
+
+        Args:
+            labels: `[C·m]`.
+            kernels: how each kernel was run, for the record.
+
+        Raises:
+            DistillationError: where a loss was no finite number.
+
+        """
+        seconds, steps = self.stopwatch.read()
+        values = [] if not self.losses else torch.stack(self.losses).tolist()
+        for step, value in enumerate(values):
+            check_finite(value, step)
+        images = self.images.detach()
+        trace = Trace(
+            loss=tuple(values),
+            seconds=seconds,
+            iteration_seconds=steps,
+            kernels=kernels,
+            norms=(float(self._rms_start), root_mean_square(images)),
+            angle=float(torch.stack(self._angles).mean()) if self._angles else None,
+            snapshots=tuple(self._snapshots),
+        )
+        return SyntheticSet(images.flatten(0, 1), labels, trace)
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
+    """Return the tensors whose name begins with `prefix`, by the rest of it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _snapshots_of(state: State) -> list[Snapshot]:
+    """Return the snapshots in a state, in the order of iterations."""
+    images = {int(iteration): tensor for iteration, tensor in _named(state.tensors, _SNAPSHOT).items()}
+    return [Snapshot(iteration, images[iteration]) for iteration in sorted(images)]
+
+
+def root_mean_square(images: Tensor) -> float:
+    """Return the root of the mean of all squared values."""
+    return float(_root_mean_square(images))
+
+
+def _root_mean_square(images: Tensor) -> Tensor:
+    return images.square().mean().sqrt()
+
+
+def check_finite(loss: float, step: int) -> float:
+    """Return `loss`; raise `DistillationError` where it is no finite number."""
+    if not math.isfinite(loss):
+        raise DistillationError(f"the loss is {loss} at iteration {step}; a smaller match.rate or lr_images may help")
+    return loss

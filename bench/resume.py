@@ -1,0 +1,77 @@
+"""Resume states: what an interrupted cell goes on from, to the same bits as if it had not been interrupted.
+
+A state is tensors and values of one moment between two iterations. All random numbers come from streams that the iteration's
+number names, so no generator is part of it. The file lies beside the records, is written whole or not at all, and runs no code
+when it is read. It holds for the same description of the cell and the same code only.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.lazy import safetensors
+from bench.storage import atomic
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SECONDS = 30.0
+"""A state is written at most this often."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Tensors by name, and values that JSON can hold."""
+
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+class ResumeFile:
+    """The file of one cell's resume state."""
+
+    def __init__(self, path: Path, *, owner: str, code: str) -> None:
+        """Take what the state must fit.
+
+        Args:
+            path: where it lies.
+            owner: the hash of the cell.
+            code: a hash of the suite's code.
+
+        """
+        self.path, self._owner = path, {"hash": owner, "code": code}
+        self._written = time.monotonic()
+
+    def read(self, device: torch.device) -> State | None:
+        """Return the state on `device`, or None where there is none that fits."""
+        try:
+            with safetensors.safe_open(self.path, framework="pt", device=str(device)) as file:
+                about = json.loads((file.metadata() or {})["state"])
+                if about["owner"] != self._owner:
+                    return None
+                return State({name: file.get_tensor(name) for name in file.keys()}, about["values"])  # noqa: SIM118
+        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+            return None  # a state is never needed: without one the cell begins at its start
+
+    def due(self) -> bool:
+        """Return whether the last state is old enough for another one."""
+        return time.monotonic() - self._written > SECONDS
+
+    def write(self, state: State) -> None:
+        """Write a state in place of the last one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+        about = {"state": json.dumps({"owner": self._owner, "values": dict(state.values)})}
+        with atomic(self.path) as temporary:
+            safetensors.torch.save_file(tensors, str(temporary), metadata=about)
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """Remove the file, if there is one."""
+        self.path.unlink(missing_ok=True)
