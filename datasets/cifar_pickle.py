@@ -1,14 +1,26 @@
-"""CIFAR's pickled batches, as on Krizhevsky's page: dictionaries written by Python 2."""
+"""CIFAR's pickled batches, as on Krizhevsky's page: dictionaries written by Python 2.
+
+Loading a pickle runs whatever code it asks for. So these are loaded by an unpickler that makes arrays, lists, dictionaries,
+text and numbers, and refuses to look up anything else. Not even numpy is asked to rebuild an array: what it believes of its own
+pickles can be forged too.
+"""
 
 from __future__ import annotations
 
+import io
 import pickle
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from bench.errors import UsageError
 from bench.lazy import numpy as np
 from bench.types import Split
-from datasets.source import Layout, Splits, make_split, reading
+from datasets.reading import Part, is_file, make_split, reading
+from datasets.source import Layout, Parts
+
+_NUMBERS = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f8"}
+"""numpy's codes for the types of numbers that an array may have."""
 
 
 def pickle_files(folder: str, *, train: tuple[str, ...], test: str, label_key: str, files: str) -> Layout:
@@ -22,22 +34,87 @@ def pickle_files(folder: str, *, train: tuple[str, ...], test: str, label_key: s
         files: the names of all batches in words, for messages.
 
     """
-    read = partial(_read_splits, folder=folder, train=train, test=test, label_key=label_key)
-    return Layout(f"{folder}/{files}", read)
+    where = partial(_files, folder=folder, train=train, test=test)
+    return Layout(f"{folder}/{files}", where, partial(_read_batch, label_key=label_key))
 
 
-def _read_splits(root: Path, *, folder: str, train: tuple[str, ...], test: str, label_key: str) -> Splits | None:
+def _files(root: Path, *, folder: str, train: tuple[str, ...], test: str) -> tuple[Parts, Parts] | None:
     train_files, test_file = [root / folder / name for name in train], root / folder / test
-    if not all(file.is_file() for file in (*train_files, test_file)):
+    if not all(is_file(file) for file in (*train_files, test_file)):
         return None
-    return _read_split(train_files, label_key), _read_split([test_file], label_key)
+    return tuple((file,) for file in train_files), ((test_file,),)
 
 
-def _read_split(files: list[Path], label_key: str) -> Split:
-    images, labels = [], []
-    for file in files:
-        with reading(file):
-            batch = pickle.loads(file.read_bytes(), encoding="latin1")
-            images.append(batch["data"].reshape(-1, 3, 32, 32))
-            labels.append(batch[label_key])
-    return make_split(np.concatenate(images), np.concatenate(labels))
+def _read_batch(part: Part, split: str, *, label_key: str) -> Split:
+    (file,) = part
+    with reading(file):
+        batch = _Unpickler(file).load()
+        images, labels = (value.array if isinstance(value, _Array) else value for value in (batch["data"], batch[label_key]))
+        if images.ndim != 2 or images.shape[1] != 3 * 32 * 32:
+            raise UsageError(f"{file}: images of shape {images.shape}; valid: [images, 3072]")
+        return make_split(images.reshape(-1, 3, 32, 32), labels, part)
+
+
+class _Number:
+    """Stands for numpy's `dtype` while a batch is loaded: the type of an array's numbers, and the order of their bytes."""
+
+    def __init__(self, code: str, align: object = False, copy: object = False) -> None:
+        if code not in _NUMBERS:
+            raise ValueError(f"arrays of type {code!r}; valid: whole numbers or floats")
+        self.code, self.order = code, "<"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = ">" if state[1] == ">" else "<"  # "|" stands for numbers of one byte
+
+
+class _Array:
+    """Stands for numpy's `ndarray`, and for the function that begins one, while a batch is loaded."""
+
+    array: Any = None
+
+    def __init__(self, *begin: object) -> None:
+        """Take what numpy's function is given, which says nothing: all comes with the state."""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, number, is_column_major, content = state
+        self._fill(content, number, shape, "F" if is_column_major else "C")
+
+    def _fill(self, content: Any, number: Any, shape: Any, order: Any) -> None:
+        if not isinstance(number, _Number) or not isinstance(content, str | bytes | bytearray):
+            raise TypeError("an array without a type of numbers, or without bytes")
+        data = content.encode("latin1") if isinstance(content, str) else content  # Python 2 wrote bytes as text
+        self.array = np.frombuffer(data, f"{number.order}{number.code}").reshape(shape, order=order)
+
+
+class _BufferArray(_Array):
+    """Stands for the function that makes an array at once, which numpy names in pickles of protocol 5."""
+
+    def __init__(self, content: Any, number: Any, shape: Any, order: Any) -> None:
+        self._fill(content, number, shape, order)
+
+
+_CORES = ("numpy.core", "numpy._core")  # before and since numpy 2
+_STAND_INS: dict[tuple[str, str], type] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Number,
+    **{(f"{core}.multiarray", "_reconstruct"): _Array for core in _CORES},
+    **{(f"{core}.numeric", "_frombuffer"): _BufferArray for core in _CORES},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Loads a batch, and runs no code that the file names."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(io.BytesIO(file.read_bytes()), encoding="latin1")
+        self._file = file
+
+    def find_class(self, module: str, name: str) -> type:
+        """Return the stand-in for what a file asks for; raise `UsageError` where it is not a part of an array."""
+        try:
+            return _STAND_INS[module, name]
+        except KeyError:
+            raise UsageError(
+                f"{self._file} asks for {module}.{name}, which would run code, and was not loaded; "
+                f"valid: a batch of CIFAR, which holds arrays, lists, dictionaries, text and numbers alone"
+            ) from None

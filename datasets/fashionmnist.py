@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datasets.fingerprint import Fingerprint
 from datasets.idx import idx_files
 from datasets.parquet import parquet_files
 from datasets.source import Download, Source
@@ -16,4 +17,8 @@ SOURCE = Source(
     flip=True,
     layouts=(idx_files("FashionMNIST"), parquet_files("fashionmnist", channels=1)),
     download=Download("FashionMNIST"),
+    published=Fingerprint(
+        digest="716d5f68e8f5db27bc8d166bb1656171b77a4c127b2e67ab932d4e2037aab7fa",
+        content="ea61a6093101f04441719bfe471eaab339cfe14ee228ec16bbf3bbf5a7863869",
+    ),
 )

@@ -5,31 +5,102 @@ That is `PATH/train/CLASS/*` and `PATH/test/CLASS/*`.
 
 from __future__ import annotations
 
-import hashlib
+import warnings
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
 
 from bench.errors import UsageError
 from bench.lazy import PIL, torch
 from bench.lazy import numpy as np
 from bench.types import Split
-from datasets.source import Layout, Source, reading
+from datasets.fingerprint import Fingerprint, cached, fingerprint_of
+from datasets.pictures import convert, has_alpha, is_grey, open_image
+from datasets.reading import DataWarning, Part, is_file, reading
+from datasets.source import Layout, Parts, Source
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """The file names that torchvision's ImageFolder takes for images."""
 
-_GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "F")
-"""PIL's modes with one channel."""
-
 _SMALLEST_STD = 1e-3
 """Images are divided by their deviation. That of images of one colour is zero, so this stands in for it."""
 
 
+class Facts(BaseModel):
+    """What the suite needs of a folder before it is loaded. It takes reading all images, so it is kept in a cache.
+
+    Attributes:
+        fingerprint: of the images, labels and class names.
+        mean: the mean of each channel over the training images.
+        std: the standard deviation of each channel, likewise.
+        side: height and width of the images.
+        transparent: the images that have an alpha channel.
+
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: Fingerprint
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    side: int
+    transparent: tuple[str, ...]
+
+
+class _Folder:
+    """The images below a path: which they are, and what they are, read once where that is asked for."""
+
+    def __init__(self, path: Path, size: int | None) -> None:
+        self.path, self.size, self.classes = path, size, _classes(path)
+        self.train, self.test = (_images(path / split, self.classes) for split in ("train", "test"))
+
+    def files(self, root: Path) -> tuple[Parts, Parts]:
+        """Return the files; the data root plays no part."""
+        return (tuple(self.train),), (tuple(self.test),)
+
+    def read(self, part: Part, split: str) -> Split:
+        """Return a split."""
+        train, test, _ = self._splits
+        return train if split == "train" else test
+
+    def facts(self) -> Facts:
+        """Return what the suite needs of the images before they are loaded."""
+        name = "folder" if self.size is None else f"folder-{self.size}"
+        return cached(Facts, name, home=self.path, files=(*self.train, *self.test), compute=self._facts)
+
+    @cached_property
+    def _splits(self) -> tuple[Split, Split, tuple[str, ...]]:
+        """Both splits, and the images that have an alpha channel."""
+        mode, transparent = _mode_and_alpha(self.train, self.test)
+        train, test = (_read_split(images, mode=mode, size=self.size) for images in (self.train, self.test))
+        if train.images.shape[1:] != test.images.shape[1:]:
+            raise UsageError(
+                f"dataset 'folder:{self.path}': train and test images differ in size; give one by --set data.size=32"
+            )
+        return train, test, transparent
+
+    def _facts(self) -> Facts:
+        train, test, transparent = self._splits
+        pixels = train.images.double() / 255
+        mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3)).clamp_min(_SMALLEST_STD)
+        return Facts(
+            fingerprint=fingerprint_of(train, test, self.classes),
+            mean=tuple(round(value, 4) for value in mean.tolist()),
+            std=tuple(round(value, 4) for value in std.tolist()),
+            side=train.images.shape[-1],
+            transparent=transparent,
+        )
+
+
 def folder_source(path: Path, *, size: int | None) -> Source:
-    """Return the source of the images below `path`. They are read at once, for the hash and the statistics.
+    """Return the source of the images below `path`. They are read at once, unless a cache has what they are.
 
     Args:
         path: the folder with `train` and `test`.
@@ -39,27 +110,27 @@ def folder_source(path: Path, *, size: int | None) -> Source:
         The source; mean and deviation are those of the training images.
 
     Raises:
-        UsageError: where the folder has another layout, the splits differ in classes, or images differ in size.
+        UsageError: where the folder has another layout, the splits differ in classes, images differ in size, or cannot be
+            used as they are.
 
     """
-    classes = _classes(path)
-    mode = _mode(path / "train", classes)
-    train = _read_split(path / "train", classes, mode=mode, size=size)
-    test = _read_split(path / "test", classes, mode=mode, size=size)
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise UsageError(f"dataset 'folder:{path}': train and test images differ in size; give one by --set data.size=32")
-    pixels = train.images.double() / 255
-    mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3)).clamp_min(_SMALLEST_STD)
+    folder = _Folder(path, size)
+    facts = folder.facts()
+    if facts.transparent:
+        count, first = len(facts.transparent), facts.transparent[0]
+        text = f"dataset 'folder:{path}': {count} images have an alpha channel, which is dropped, first {first}"
+        warnings.warn(text, DataWarning, stacklevel=2)
     return Source(
         name=f"folder:{path}",
         label=path.name,
-        classes=classes,
-        mean=tuple(round(value, 4) for value in mean.tolist()),
-        std=tuple(round(value, 4) for value in std.tolist()),
-        size=train.images.shape[-1],
+        classes=folder.classes,
+        mean=facts.mean,
+        std=facts.std,
+        size=facts.side,
         flip=True,
-        layouts=(Layout("", lambda root: (train, test)),),  # already read: the data root plays no part
-        code=_fingerprint(train, test),
+        layouts=(Layout("", folder.files, folder.read),),
+        own=facts.fingerprint,
+        code=facts.fingerprint.digest[:16],
     )
 
 
@@ -76,31 +147,37 @@ def _classes(path: Path) -> tuple[str, ...]:
     return names[0]
 
 
-def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
+def _images(folder: Path, classes: tuple[str, ...]) -> dict[Path, int]:
     """Return the image files of a split and their labels, in the order of ImageFolder."""
-    labelled = []
+    labels: dict[Path, int] = {}
     for label, name in enumerate(classes):
-        files = sorted(file for file in (folder / name).rglob("*") if file.suffix.lower() in SUFFIXES)
+        candidates = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = [path for path in candidates if not path.is_dir() and is_file(path)]
         if not files:
             raise UsageError(f"dataset folder: {folder / name} holds no image; valid: {', '.join(SUFFIXES)}")
-        labelled += [(file, label) for file in files]
-    return labelled
+        labels |= dict.fromkeys(files, label)
+    return labels
 
 
-def _mode(folder: Path, classes: tuple[str, ...]) -> str:
-    """Return PIL's mode to which all images are converted: `L` where all training images are grey, else `RGB`."""
-    for file, _ in _files(folder, classes):
-        with reading(file), PIL.Image.open(file) as image:
-            if image.mode not in _GREY_MODES:
-                return "RGB"
-    return "L"
+def _mode_and_alpha(train: Iterable[Path], test: Iterable[Path]) -> tuple[str, tuple[str, ...]]:
+    """Return Pillow's mode to which all images are converted, and the images with an alpha channel.
+
+    The mode is `L` where all training images are grey, else `RGB`.
+    """
+    grey, transparent = True, []
+    for is_train, files in ((True, train), (False, test)):
+        for file in files:
+            with reading(file), file.open("rb") as stream, open_image(stream) as image:
+                grey = grey and (is_grey(image) or not is_train)
+                if has_alpha(image):
+                    transparent.append(str(file))
+    return "L" if grey else "RGB", tuple(transparent)
 
 
-def _read_split(folder: Path, classes: tuple[str, ...], *, mode: str, size: int | None) -> Split:
+def _read_split(files: dict[Path, int], *, mode: str, size: int | None) -> Split:
     """Return the images of a split; raise `UsageError` where they are not square or not of one size."""
-    images: list[np.ndarray] = []
-    labels: list[int] = []
-    for file, label in _files(folder, classes):
+    images: list[NDArray[np.uint8]] = []
+    for file in files:
         image = _read_image(file, mode)
         if size is not None:
             image = PIL.ImageOps.fit(image, (size, size), method=PIL.Image.Resampling.BICUBIC)
@@ -110,23 +187,11 @@ def _read_split(folder: Path, classes: tuple[str, ...], *, mode: str, size: int 
                 f"or give one by --set data.size=32"
             )
         images.append(np.asarray(image).reshape(image.height, image.width, -1))
-        labels.append(label)
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # [N, channels, H, W]
-    return Split(pixels, torch.tensor(labels))
+    return Split(pixels, torch.tensor(list(files.values())))
 
 
 def _read_image(file: Path, mode: str) -> Image:
     """Return the image in `file`, converted to `mode`."""
-    with reading(file), PIL.Image.open(file) as opened:
-        if opened.mode.startswith("I"):  # 16 bits of grey: PIL would clip them at 255, so they are scaled first
-            return PIL.Image.fromarray((np.asarray(opened) // 257).astype(np.uint8)).convert(mode)
-        return opened.convert(mode)
-
-
-def _fingerprint(*splits: Split) -> str:
-    """Return a hash of all pixels and labels, 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for split in splits:
-        digest.update(split.images.numpy().tobytes())
-        digest.update(split.labels.numpy().tobytes())
-    return digest.hexdigest()[:16]
+    with reading(file), file.open("rb") as stream, open_image(stream) as opened:
+        return convert(opened, mode, str(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bench.errors import UsageError
 from bench.lazy import torch
 from bench.seeding import Streams
 from bench.types import Bundle, Split
@@ -16,11 +17,14 @@ def held_out(bundle: Bundle, *, fraction: float, seed: int) -> Bundle:
 
     Args:
         bundle: the dataset; its test split is not looked at.
-        fraction: the part of each class that is held out, at least one image.
+        fraction: the part of each class that is held out, at least one image, and not all.
         seed: the seed of the run.
 
     Returns:
         The dataset with a smaller training split, and with the held-out images as its test split.
+
+    Raises:
+        UsageError: where a class has too few images to be parted.
 
     """
     generator = Streams(seed, bundle.name, None).generator("holdout")
@@ -28,7 +32,12 @@ def held_out(bundle: Bundle, *, fraction: float, seed: int) -> Bundle:
     for label in range(len(bundle.classes)):
         members = (bundle.train.labels == label).nonzero().flatten()
         members = members[torch.randperm(len(members), generator=generator)]
-        count = max(1, round(fraction * len(members)))
+        if len(members) < 2:
+            raise UsageError(
+                f"--set data.split=validation: class {bundle.classes[label]!r} of {bundle.name} has {len(members)} training "
+                f"images; valid: at least two of each class, one to train on and one to hold out"
+            )
+        count = min(max(1, round(fraction * len(members))), len(members) - 1)
         chosen.append(members[:count])
         kept.append(members[count:])
     splits = []

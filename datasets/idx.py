@@ -7,8 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.errors import UsageError
 from bench.lazy import numpy as np
-from datasets.source import Layout, Splits, make_split, reading
+from bench.types import Split
+from datasets.reading import Part, is_file, make_split, reading
+from datasets.source import Layout, Parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,23 +19,31 @@ if TYPE_CHECKING:
 
 def idx_files(folder: str) -> Layout:
     """Return the layout of torchvision's MNIST classes: four IDX files, gzipped or not, in `<data root>/<folder>/raw`."""
-    return Layout(f"{folder}/raw/*-ubyte", partial(_read_splits, folder=folder))
+    return Layout(f"{folder}/raw/*-ubyte", partial(_files, folder=folder), _read_part)
 
 
-def _read_splits(root: Path, *, folder: str) -> Splits | None:
-    splits = []
+def _files(root: Path, *, folder: str) -> tuple[Parts, Parts] | None:
+    splits: list[Parts] = []
     for part in ("train", "t10k"):
         images = _existing_file(root / folder / "raw" / f"{part}-images-idx3-ubyte")
         labels = _existing_file(root / folder / "raw" / f"{part}-labels-idx1-ubyte")
         if images is None or labels is None:
             return None
-        splits.append(make_split(_read_array(images)[:, None], _read_array(labels)))  # [N, H, W] to [N, 1, H, W]
+        splits.append(((images, labels),))
     return splits[0], splits[1]
 
 
 def _existing_file(file: Path) -> Path | None:
     """Return `file` or its gzipped form, whichever is there."""
-    return next((path for path in (file, file.with_name(file.name + ".gz")) if path.is_file()), None)
+    return next((path for path in (file, file.with_name(file.name + ".gz")) if is_file(path)), None)
+
+
+def _read_part(part: Part, split: str) -> Split:
+    images, labels = part
+    pixels = _read_array(images)
+    if pixels.ndim != 3:
+        raise UsageError(f"{images}: images of shape {pixels.shape}; valid: [images, height, width]")
+    return make_split(pixels[:, None], _read_array(labels), part)  # [N, H, W] to [N, 1, H, W]
 
 
 def _read_array(file: Path) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datasets.fingerprint import Fingerprint
 from datasets.idx import idx_files
 from datasets.parquet import parquet_files
 from datasets.source import Download, Source
@@ -16,4 +17,8 @@ SOURCE = Source(
     flip=False,
     layouts=(idx_files("MNIST"), parquet_files("mnist", channels=1)),
     download=Download("MNIST"),
+    published=Fingerprint(
+        digest="0aa7c20ef49bc7788bb210de18733e7f88be50b54cbe06b5f44fce6283641827",
+        content="2c657de71321b6015ab4b902f2947a3f684218bdb45feefbd47be38d7023d90c",
+    ),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
-from bench.lazy import PIL, pyarrow
 from bench.lazy import numpy as np
 from bench.lazy import pandas as pd
+from bench.lazy import pyarrow
 from bench.types import Split
-from datasets.source import Layout, Splits, make_split, reading
+from datasets.pictures import convert, has_alpha, open_image
+from datasets.reading import DataWarning, Part, is_file, make_split, reading
+from datasets.source import Layout, Parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +28,9 @@ IMAGE_COLUMNS = ("img", "image")
 
 LABEL_COLUMNS = ("label", "fine_label")
 """The usual names of the column of labels; CIFAR-100 has `fine_label`, besides the labels of its 20 coarse classes."""
+
+_SHARD = re.compile(r"(?P<split>.+?)-(?P<number>\d+)-of-(?P<count>\d+)(-[0-9a-f]+)?\.parquet")
+"""The Hub's name of one file of several, with or without a hash at its end."""
 
 
 def parquet_files(folder: str, *, channels: int, image_column: str | None = None, label_column: str | None = None) -> Layout:
@@ -37,39 +44,60 @@ def parquet_files(folder: str, *, channels: int, image_column: str | None = None
 
     """
     read = partial(
-        _read_splits,
-        folder=folder,
+        _read_shard,
         mode="L" if channels == 1 else "RGB",
         image_columns=(image_column,) if image_column else IMAGE_COLUMNS,
         label_columns=(label_column,) if label_column else LABEL_COLUMNS,
     )
-    return Layout(f"{folder}/train*.parquet + test*.parquet", read)
+    return Layout(f"{folder}/train*.parquet + test*.parquet", partial(_files, folder=folder), read)
 
 
-def _read_splits(
-    root: Path, *, folder: str, mode: str, image_columns: tuple[str, ...], label_columns: tuple[str, ...]
-) -> Splits | None:
-    splits = []
-    for part in ("train", "test"):
-        files = sorted((root / folder).glob(f"{part}*.parquet"))
-        if not files:
-            return None
-        splits.append(files)
-    train, test = (_read_split(files, mode, image_columns, label_columns) for files in splits)
-    return train, test
+def _files(root: Path, *, folder: str) -> tuple[Parts, Parts] | None:
+    train, test = (_shards(root / folder, part) for part in ("train", "test"))
+    return (train, test) if train and test else None
 
 
-def _read_split(files: list[Path], mode: str, image_columns: tuple[str, ...], label_columns: tuple[str, ...]) -> Split:
-    """Return the split whose rows are in `files`, decoding its images to the mode `L` or `RGB` of PIL."""
-    image_column, label_column = _columns(files[0], image_columns, label_columns)
-    tables = []
-    for file in files:
-        with reading(file):
-            tables.append(pd.read_parquet(file, columns=[image_column, label_column]))
-    table = pd.concat(tables)
-    with reading(files[0].parent), ThreadPoolExecutor() as pool:
-        images = np.stack(list(pool.map(partial(_decode, mode=mode), table[image_column], chunksize=256)))
-    return make_split(images, table[label_column].to_numpy())
+def _shards(folder: Path, part: str) -> Parts:
+    """Return the files of a split in order; raise `UsageError` where some are missing, or belong to something else.
+
+    `train-00000-of-00002.parquet` is one of two: without the other, half of the images would be taken for all.
+    """
+    files = sorted(path for path in folder.glob(f"{part}*.parquet") if is_file(path))
+    shards = [match for file in files if (match := _SHARD.fullmatch(file.name))]
+    if not shards:
+        return tuple((file,) for file in files)
+    sets = {(match["split"], match["count"]) for match in shards}
+    if len(sets) > 1 or len(shards) < len(files):
+        names = ", ".join(file.name for file in files)
+        raise UsageError(
+            f"{folder} holds more than one set of {part} files: {names}; valid: one file, or all shards of one set"
+        )
+    numbers, count = [int(match["number"]) for match in shards], int(shards[0]["count"])
+    missing = next((number for number in range(count) if number not in numbers), None)
+    if missing is not None or len(numbers) != count:
+        first = shards[0]["split"]
+        lack = f"lacks {first}-{missing:05}-of-{count:05}" if missing is not None else f"holds a shard of {first} twice"
+        raise UsageError(f"{folder} {lack}: it has {len(numbers)} of {count}; valid: each shard once")
+    return tuple((file,) for file in files)
+
+
+def _read_shard(part: Part, split: str, *, mode: str, image_columns: tuple[str, ...], label_columns: tuple[str, ...]) -> Split:
+    """Return the rows of a file, decoding its images to the mode `L` or `RGB` of Pillow."""
+    (file,) = part
+    image_column, label_column = _columns(file, image_columns, label_columns)
+    with reading(file):
+        table = pd.read_parquet(file, columns=[image_column, label_column])
+        names = [f"{file}, row {row}" for row in range(len(table))]
+        with ThreadPoolExecutor() as pool:
+            decoded = list(pool.map(partial(_decode, mode=mode), table[image_column], names, chunksize=256))
+        for name, (pixels, _) in zip(names, decoded, strict=True):
+            if pixels.shape != decoded[0][0].shape:
+                raise UsageError(f"{name}: an image of shape {pixels.shape}; valid: {decoded[0][0].shape}, as the first")
+        transparent = sum(alpha for _, alpha in decoded)
+        if transparent:
+            warnings.warn(f"{file}: {transparent} images have an alpha channel, which is dropped", DataWarning, stacklevel=2)
+        images = np.stack([pixels for pixels, _ in decoded]) if decoded else np.empty((0, 1, 0, 0), np.uint8)
+        return make_split(images, table[label_column].to_numpy(), part)
 
 
 def _columns(file: Path, image_columns: tuple[str, ...], label_columns: tuple[str, ...]) -> tuple[str, str]:
@@ -86,8 +114,8 @@ def _columns(file: Path, image_columns: tuple[str, ...], label_columns: tuple[st
     return image_column, label_column
 
 
-def _decode(cell: Mapping[str, bytes], *, mode: str) -> NDArray[np.uint8]:
-    """Return the pixels of an encoded image, `[channels, H, W]`."""
-    with PIL.Image.open(io.BytesIO(cell["bytes"])) as image:
-        pixels = np.asarray(image.convert(mode))
-    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
+def _decode(cell: Mapping[str, bytes], name: str, *, mode: str) -> tuple[NDArray[np.uint8], bool]:
+    """Return the pixels of an encoded image, `[channels, H, W]`, and whether it has an alpha channel, which is dropped."""
+    with open_image(io.BytesIO(cell["bytes"])) as image:
+        pixels, alpha = np.asarray(convert(image, mode, name)), has_alpha(image)
+    return (pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)), alpha

@@ -6,49 +6,23 @@ such as `datasets.idx.idx_files`.
 
 from __future__ import annotations
 
+import hashlib
 import http.client
-import os
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from bench.errors import UsageError
-from bench.lazy import numpy as np
 from bench.lazy import torch, torchvision
 from bench.types import Bundle, Split
+from datasets.fingerprint import Fingerprint, cached, fingerprint_of, is_writable
+from datasets.reading import DataWarning, Part
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-Splits = tuple[Split, Split]
-"""The training split and the test split."""
-
-Reader = Callable[[Path], Splits | None]
-"""A function that reads both splits below the data root, or returns None where the files are not there."""
-
-
-@contextmanager
-def reading(file: Path) -> Iterator[None]:
-    """Turn whatever a reader raises on a damaged or foreign file into a `UsageError` that names the file."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(
-            f"{file} cannot be read: it is damaged or of another format ({type(error).__name__}: {error})"
-        ) from error
-
-
-def make_split(images: ArrayLike, labels: ArrayLike) -> Split:
-    """Return images `[N, channels, H, W]` and labels `[N]` as a split; raise `UsageError` where their numbers differ."""
-    pixels, classes = np.array(images, dtype=np.uint8), np.array(labels, dtype=np.int64)
-    if len(pixels) != len(classes):
-        raise UsageError(f"a split has {len(pixels)} images and {len(classes)} labels; they must agree")
-    return Split(torch.from_numpy(pixels), torch.from_numpy(classes))
+Parts = tuple[Part, ...]
+"""The files of a split, in order."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +31,32 @@ class Layout:
 
     Attributes:
         where: the place of its files below the data root, in words, for messages.
-        read: reads the files below a data root.
+        files: returns the files of the training and the test split below a data root, or None where they are not there.
+        read: reads one part of a split, `train` or `test`.
 
     """
 
     where: str
-    read: Reader
+    files: Callable[[Path], tuple[Parts, Parts] | None]
+    read: Callable[[Part, str], Split]
+
+
+class Files(NamedTuple):
+    """The files of a dataset that are used: those of the first layout that is there."""
+
+    layout: Layout
+    train: Parts
+    test: Parts
+
+    @property
+    def all(self) -> list[Path]:
+        """Every file, once, in order."""
+        return list(dict.fromkeys(file for part in (*self.train, *self.test) for file in part))
 
 
 @dataclass(frozen=True)
 class Download:
-    """How torchvision downloads a dataset.
+    """How torchvision downloads a dataset. It compares what it downloads with checksums of its own.
 
     Attributes:
         class_name: the class of `torchvision.datasets`, such as `MNIST`.
@@ -85,6 +74,22 @@ class Download:
         for arguments in self.calls:
             dataset(str(root), download=True, **arguments)
 
+    def are_published(self, files: list[Path]) -> bool | None:
+        """Return whether files have the published checksums; None where none is published for a file of some name."""
+        dataset = getattr(torchvision.datasets, self.class_name)
+        lists = [getattr(dataset, name, ()) for name in ("resources", "train_list", "test_list")]
+        entries = [*(entry for entries in lists for entry in entries), *getattr(dataset, "split_list", {}).values()]
+        checksums = {entry[-2]: entry[-1] for entry in entries}  # each ends with a file's name and its MD5
+        if not files or any(file.name not in checksums for file in files):
+            return None
+        return all(_md5(file) == checksums[file.name] for file in files)
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as stream:
+        # The published sums are MD5's. It guards against other and damaged files, not against forged ones.
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -100,6 +105,8 @@ class Source:
         flip: whether a mirrored image keeps its class.
         layouts: where its files may lie, in the order in which they are tried.
         download: how it is downloaded; None where it cannot be.
+        published: the fingerprint of the published set; None where we have none.
+        own: the fingerprint of the images themselves, where they were looked at to make this source.
         code: a hash of the images, where the name alone does not say which images they are.
 
     """
@@ -113,6 +120,8 @@ class Source:
     flip: bool
     layouts: tuple[Layout, ...]
     download: Download | None = None
+    published: Fingerprint | None = None
+    own: Fingerprint | None = None
     code: str = ""
 
     @property
@@ -120,35 +129,93 @@ class Source:
         """`(channels, height, width)` of an image."""
         return len(self.mean), self.size, self.size
 
-    def load(self, root: Path) -> Bundle:
-        """Return the dataset below the data root `root`; download it where it is not there.
+    def load(self, root: Path, *, expected: Fingerprint | None = None) -> Bundle:
+        """Return the dataset below a data root; download it where it is not there.
 
-        Raise `UsageError` where that fails, with every place that was looked at, or where the files hold another dataset.
+        Args:
+            root: the data root.
+            expected: the fingerprint under which results will be recorded; None to load whatever is there.
+
+        Raises:
+            UsageError: where downloading fails, with every place that was looked at; where the files hold no images of this
+                set; or where they are not those of the expected fingerprint.
+
         """
-        splits = self._read(root)
-        if splits is None:
-            problem = self._fetch(root)
-            splits = None if problem else self._read(root)
-            if splits is None:
-                raise self._not_there(root, problem)
-        for split in splits:
-            self._check(split, root)
-        return Bundle(self.name, *splits, self.classes, self.mean, self.std, self.flip)
+        train, test = self._read(self._files_or_download(root), root)
+        if expected is not None and expected.digest and self._fingerprint_of(train, test).digest != expected.digest:
+            kind = "published ones" if expected.assumed else "ones that were there when the run was planned"
+            raise UsageError(f"dataset {self.name!r} below {str(root)!r}: its images are not the {kind}; start the run again")
+        return Bundle(self.name, train, test, self.classes, self.mean, self.std, self.flip)
 
-    def _read(self, root: Path) -> Splits | None:
-        """Return the splits from the first layout whose files are there, or None."""
+    def fingerprint(self, root: Path) -> Fingerprint:
+        """Return the fingerprint of the images below `root`; download them where they are not there, as `load` does.
+
+        All images are read for it once; after that a cache has it while the files stay as they are. Where the set is not the
+        published one, a `DataWarning` says so.
+        """
+        if self.own is not None:
+            return self.own
+        files = self._files_or_download(root)
+
+        fingerprint = cached(Fingerprint, self.name, home=root, files=files.all, compute=lambda: self._computed(files, root))
+        if self.published is not None:
+            # Either shows it: the images themselves, in whichever layout, or the checksums of the files.
+            same = fingerprint.content == self.published.content or fingerprint.published is True
+            fingerprint = fingerprint.model_copy(update={"published": same})
+        if fingerprint.published is False:
+            place = ", ".join(sorted({str(file.parent) for file in files.all}))
+            warnings.warn(
+                f"dataset {self.name!r} in {place} is not the published one: its images or labels differ "
+                f"(fingerprint {fingerprint.digest[:16]}); results cannot be compared with published numbers",
+                DataWarning,
+                stacklevel=2,
+            )
+        return fingerprint
+
+    def planned_fingerprint(self, root: Path) -> Fingerprint:
+        """Return the fingerprint of the images below `root`; where they are not there, what it is expected to be.
+
+        Nothing is downloaded. An expected fingerprint is that of the published set, is marked `assumed`, and has an empty
+        digest where we have none of the published set.
+        """
+        if self.own is not None or self.files(root) is not None:
+            return self.fingerprint(root)
+        return (self.published or Fingerprint(digest="", content="")).model_copy(update={"assumed": True})
+
+    def files(self, root: Path) -> Files | None:
+        """Return the files of the first layout that is there, or None. Nothing is read."""
         for layout in self.layouts:
-            splits = layout.read(root)
+            splits = layout.files(root)
             if splits is not None:
-                return splits
+                return Files(layout, *splits)
         return None
+
+    def _files_or_download(self, root: Path) -> Files:
+        files = self.files(root)
+        if files is None:
+            problem = self._fetch(root)
+            files = None if problem else self.files(root)
+            if files is None:
+                raise self._not_there(root, problem)
+        return files
+
+    def _computed(self, files: Files, root: Path) -> Fingerprint:
+        """Return the fingerprint of images that are read for it, and whether their files have the published checksums."""
+        fingerprint = self._fingerprint_of(*self._read(files, root))
+        if self.download is None or (self.published and fingerprint.content == self.published.content):
+            return fingerprint
+        return fingerprint.model_copy(update={"published": self.download.are_published(files.all)})
+
+    def _fingerprint_of(self, train: Split, test: Split) -> Fingerprint:
+        # The classes of a registered set are a part of the suite's code; those of a folder are a part of the data.
+        return fingerprint_of(train, test, self.classes if self.own is not None else ())
 
     def _fetch(self, root: Path) -> str:
         """Download below `root`; return what went wrong, or an empty text."""
         if self.download is None:
             return "there is nothing to download"
         nearest = next((place for place in (root, *root.absolute().parents) if place.exists()), root)
-        if not os.access(nearest, os.W_OK):
+        if not is_writable(nearest):
             return f"{nearest} is read-only"
         try:
             self.download.fetch(root)
@@ -165,11 +232,35 @@ class Source:
             f"Put the files in one of these places, or name another root by --data-root or DATA_ROOT"
         )
 
-    def _check(self, split: Split, root: Path) -> None:
-        """Raise `UsageError` where the images have another shape, or the labels are not those of the classes."""
+    def _read(self, files: Files, root: Path) -> tuple[Split, Split]:
+        """Return both splits; raise `UsageError` where they are not the images of this set."""
+        splits = []
+        for kind, parts in (("train", files.train), ("test", files.test)):
+            split = _joined([self._checked(files.layout.read(part, kind), part) for part in parts])
+            counts = split.labels.bincount(minlength=len(self.classes))
+            if not counts.all():
+                name = self.classes[int(counts.argmin())]
+                place = parts[0][0].parent if parts and parts[0] else root
+                raise UsageError(
+                    f"dataset {self.name!r} in {place}: class {name!r} has no images in the {kind} split; "
+                    f"valid: at least one of each class"
+                )
+            splits.append(split)
+        return splits[0], splits[1]
+
+    def _checked(self, split: Split, part: Part) -> Split:
+        """Return one part of a split; raise `UsageError` where images have another shape, or labels are of no class."""
         shape, lowest, highest = tuple(split.images.shape[1:]), int(split.labels.min()), int(split.labels.max())
-        if shape != self.shape or lowest < 0 or highest >= len(self.classes):
-            raise UsageError(
-                f"dataset {self.name!r} below {str(root)!r}: images of shape {shape}, labels {lowest} to {highest}; "
-                f"valid: {self.shape} with labels 0 to {len(self.classes) - 1}"
-            )
+        if shape != self.shape:
+            raise UsageError(f"{part[0]}: images of shape {shape}; valid for dataset {self.name!r}: {self.shape}")
+        for label in (lowest, highest):
+            if not 0 <= label < len(self.classes):
+                valid = f"0 to {len(self.classes) - 1}"
+                raise UsageError(f"{part[-1]}: label {label}; valid for dataset {self.name!r}: {valid}")
+        return split
+
+
+def _joined(splits: list[Split]) -> Split:
+    if len(splits) == 1:
+        return splits[0]
+    return Split(torch.cat([split.images for split in splits]), torch.cat([split.labels for split in splits]))

@@ -8,31 +8,39 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from bench.errors import UsageError
 from bench.lazy import numpy as np
 from bench.lazy import scipy
 from bench.types import Split
 from datasets.parquet import parquet_files
-from datasets.source import Download, Layout, Source, Splits, make_split, reading
+from datasets.reading import Part, is_file, make_split, reading
+from datasets.source import Download, Layout, Parts, Source
 
 
 def matlab_files(folder: str) -> Layout:
     """Return the layout of SVHN's two MATLAB files in `<data root>/<folder>`."""
-    return Layout(f"{folder}/train_32x32.mat + test_32x32.mat", partial(_read_splits, folder=folder))
+    return Layout(f"{folder}/train_32x32.mat + test_32x32.mat", partial(_files, folder=folder), _read_part)
 
 
-def _read_splits(root: Path, *, folder: str) -> Splits | None:
+def _files(root: Path, *, folder: str) -> tuple[Parts, Parts] | None:
     train, test = (root / folder / f"{part}_32x32.mat" for part in ("train", "test"))
-    if not (train.is_file() and test.is_file()):
-        return None
-    return _read_split(train), _read_split(test)
+    return (((train,),), ((test,),)) if is_file(train) and is_file(test) else None
 
 
-def _read_split(file: Path) -> Split:
+def _read_part(part: Part, split: str) -> Split:
+    (file,) = part
     with reading(file):
         content = scipy.io.loadmat(str(file))
-        images = np.transpose(content["X"], (3, 2, 0, 1))  # from [32, 32, 3, N]
-        labels = content["y"].reshape(-1) % 10  # the files say 10 for the digit 0
-        return make_split(images, labels)
+        images, labels = content["X"], content["y"]
+        if images.ndim != 4:
+            raise UsageError(f"{file}: X is of shape {images.shape}; valid: [32, 32, 3, images]")
+        if labels.ndim != 2 or 1 not in labels.shape:
+            raise UsageError(f"{file}: y is of shape {labels.shape}; valid: [images, 1]")
+        numbers = make_split(np.transpose(images, (3, 2, 0, 1)), labels.reshape(-1), part)  # X is [32, 32, 3, N]
+        for label in (int(numbers.labels.min()), int(numbers.labels.max())):
+            if not 0 <= label <= 10:
+                raise UsageError(f"{file}: label {label}; valid: 1 to 9, and 10 for the digit 0")
+        return Split(numbers.images, numbers.labels % 10)  # the files say 10 for the digit 0
 
 
 SOURCE = Source(

@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.protocol import PROFILES
+from bench.protocol import PROFILES, Protocol
 from bench.records import Evaluation, RunRecord
 from bench.spec import RunSpec
 from reports.names import protocol_fields, run_precision
+from reports.results import Results
 
 
-def caption(records: Sequence[RunRecord]) -> str:
+def caption(results: Results) -> str:
     """Return the profile, seeds, networks and hardware of a table of main evaluations, and what ± means."""
-    return _caption(records, [record.main_evaluation for record in records])
+    records = shown_records(results)
+    return _caption(records, [record.main_evaluation for record in records]) + _other_rates(results)
 
 
-def transfer_caption(records: Sequence[RunRecord]) -> str:
+def transfer_caption(results: Results) -> str:
     """Return the same for a table of all evaluations."""
-    return _caption(records, [evaluation for record in records for evaluation in record.evaluations])
+    records = shown_records(results)
+    return _caption(records, [evaluation for record in records for evaluation in record.evaluations]) + _other_rates(results)
+
+
+def shown_records(results: Results) -> list[RunRecord]:
+    """Return the records that tables take."""
+    return [record for record in results.records if record.hash in results.shown]
 
 
 def _caption(records: Sequence[RunRecord], evaluations: Iterable[Evaluation]) -> str:
     networks = _words(len(evaluation.accuracies) for evaluation in evaluations)
     seeds = ", ".join(map(str, sorted({record.spec.seed for record in records})))
     return (
-        f"Profile {_words(profile_words(record.spec) for record in records)}; seeds {seeds}; "
+        f"Profile {profiles_words([record.spec for record in records])}; seeds {seeds}; "
         f"{networks} evaluation networks a seed; "
         f"accuracy in percent on the {_words(record.spec.protocol.data.split for record in records)} split; "
-        f"hardware: {_words(_machine(record.hardware) for record in records)}; "
+        f"hardware: {_words(machine_words(record.hardware) for record in records)}; "
         f"precision {_words(run_precision(record.spec) for record in records)}. "
         f"± is the sample standard deviation between the seeds' mean accuracies; with one seed, between its networks."
     )
 
 
-def networks_heading(records: Sequence[RunRecord]) -> str:
+def _other_rates(results: Results) -> str:
+    if not results.hidden_rates:
+        return ""
+    rates = ", ".join(f"{rate:g}" for rate in results.hidden_rates)
+    return f" Cells that differ in the rate of a step alone (match.rate={rates}) stand in the table and figure of rates only."
+
+
+def networks_heading(results: Results) -> str:
     """Return ` of MLP` for a heading, or an empty text where every main evaluation is by the ConvNet, as usual."""
-    evaluations = [record.main_evaluation for record in records]
+    evaluations = [record.main_evaluation for record in shown_records(results)]
     if all(evaluation.network == "convnet" for evaluation in evaluations):
         return ""
     return " of " + ", ".join(dict.fromkeys(evaluation.facts.label for evaluation in evaluations))
@@ -44,19 +60,46 @@ def networks_heading(records: Sequence[RunRecord]) -> str:
 
 def profile_words(spec: RunSpec) -> str:
     """Return the profile's name, and what was set otherwise than it says; the depth follows from the images' size."""
+    changed = _changed(spec)
+    name = spec.protocol.profile
+    return f"{name} with {' '.join(f'{field}={value}' for field, value in changed.items())}" if changed else name
+
+
+def profiles_words(specs: Iterable[RunSpec]) -> str:
+    """Return the same for many cells: each profile once, with all values that its cells have where they differ from it."""
+    fields: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for spec in specs:
+        changed = fields[spec.protocol.profile]
+        for field, value in _changed(spec).items():
+            changed[field].add(f"{value:g}" if isinstance(value, float) else str(value))
+    texts = []
+    for name, changed in sorted(fields.items()):
+        pairs = " ".join(f"{field}={'|'.join(sorted(values))}" for field, values in changed.items())
+        texts.append(f"{name} with {pairs}" if pairs else name)
+    return ", ".join(texts)
+
+
+def _changed(spec: RunSpec) -> dict[str, Any]:
+    """Return the fields of a cell's protocol that are not as its profile says, but for the size of a step of no optimizer."""
     name = spec.protocol.profile
     if name not in PROFILES:
-        return name
-    usual = protocol_fields(PROFILES[name])
+        return {}
+    usual = protocol_fields(_complete(PROFILES[name], spec.ipc or 1))
     fields = protocol_fields(spec.protocol, precision=run_precision(spec))
-    changed = [f"{field}={value}" for field, value in fields.items() if field != "network.depth" and usual[field] != value]
-    return f"{name} with {' '.join(changed)}" if changed else name
+    sizes = {field for field in ("match.rate", "match.lr_images") if fields.get(field) is None}
+    return {field: value for field, value in fields.items() if field not in {"network.depth", *sizes} and usual[field] != value}
+
+
+def _complete(protocol: Protocol, ipc: int) -> Protocol:
+    """Return the protocol with iterations and the size of a step, as the descriptions of cells have it."""
+    return protocol.changed(match=protocol.match.at_ipc(ipc).with_step() if protocol.match else None)
 
 
 def _words(values: Iterable[object]) -> str:
     return ", ".join(sorted({str(value) for value in values}))
 
 
-def _machine(hardware: Mapping[str, Any]) -> str:
+def machine_words(hardware: Mapping[str, Any]) -> str:
+    """Return the processor or GPU of a record, and how many threads it had."""
     where = hardware.get("gpu", hardware.get("cpu", "unknown"))
     return f"{where}, {hardware.get('threads', hardware.get('cores'))} threads on {hardware.get('device', 'cpu')}"

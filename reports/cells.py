@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import cast
 
 from bench.records import RunRecord
-from reports.frames import Statistics, expanded, network_rows, statistics
-from reports.names import Names, column_names, dataset_rank
+from reports.names import Column, Names, dataset_rank
 from reports.published import BEST_CORESET, PAPER_METHODS, Published, published
-from reports.verdicts import Verdict, compare, departures, verdict
+from reports.results import Results
+from reports.variance import Statistics, statistics
+from reports.verdicts import JUDGED, Verdict, compare, departures, verdict
 
 CORESETS = ("random", "herding", "kcenter", "kmeans")
 """What Table 1's "coreset selection" is the best of. Random counts: it is the best at CIFAR-10, IPC 50."""
@@ -23,66 +25,66 @@ class Cell:
 
     dataset: str
     ipc: int
-    method: str
+    column: Column
     measured: Statistics | None
     published: Published | None
     verdict: Verdict | None
     records: tuple[RunRecord, ...] = ()
 
     @property
-    def base(self) -> str:
-        """The method, without the settings that tell its column from others."""
-        return self.method.split(" ")[0]
+    def counted(self) -> tuple[str, int | None, Column]:
+        """What counts as a single cell: the whole training set does, however many rows it stands in."""
+        return self.dataset, None if self.column.method == "whole" else self.ipc, self.column
 
     @property
-    def counted(self) -> tuple[str, int | None, str]:
-        """What counts as a single cell: the whole training set does, however many rows it stands in."""
-        return self.dataset, None if self.base == "whole" else self.ipc, self.method
+    def note(self) -> str:
+        """The footnote: of the verdict, or of a published value that was not run."""
+        if self.measured is None and self.published is not None and self.published.note:
+            return f"published value: {self.published.note}"
+        return self.verdict.note if self.verdict else ""
 
 
-def table2_cells(records: Sequence[RunRecord]) -> list[Cell]:
+@lru_cache(maxsize=8)
+def table2_cells(results: Results) -> tuple[Cell, ...]:
     """Return the cells in reading order: the measured, and of their datasets the published that were not run."""
-    names = Names.of(records)
-    cells = _measured(records)
+    names = results.names
+    cells = _measured(results)
     cells += _whole_in_other_rows(cells)
     cells += _best_coresets(cells, names)
-    datasets, done = {cell.dataset for cell in cells}, {(cell.dataset, cell.ipc, cell.base) for cell in cells}
+    datasets = {cell.dataset for cell in cells}
+    done = {(cell.dataset, cell.ipc, cell.column.method) for cell in cells}
     for (dataset, ipc, method), reference in published().items():
         if dataset in datasets and method in PAPER_METHODS and (dataset, ipc, method) not in done:
-            cells.append(Cell(dataset, ipc, method, None, reference, Verdict("not run")))
-    return sorted(cells, key=lambda cell: (dataset_rank(cell.dataset), cell.ipc, names.column_rank(cell.method)))
+            cells.append(Cell(dataset, ipc, Column(method), None, reference, Verdict("not run")))
+    return tuple(sorted(cells, key=lambda cell: (dataset_rank(cell.dataset), cell.ipc, names.column_rank(cell.column))))
 
 
-def _measured(records: Sequence[RunRecord]) -> list[Cell]:
-    columns = column_names(records)
-    members: dict[tuple[str, int, str], list[RunRecord]] = defaultdict(list)
-    for record, ipc in expanded(records):
-        members[record.spec.dataset, ipc, columns[record.hash]].append(record)
+def _measured(results: Results) -> list[Cell]:
     cells = []
-    for key, frame in network_rows(records).groupby(["dataset", "ipc", "method"], sort=False):
-        dataset, ipc, column = cast("tuple[str, int, str]", key)
-        own, measured = members[dataset, ipc, column], statistics(frame)
-        reference = published().get((dataset, int(ipc), column.split(" ")[0]))
-        judged = None if reference is None else verdict(measured, reference, own[0])
-        cells.append(Cell(dataset, int(ipc), column, measured, reference, judged, tuple(own)))
+    for key, frame in results.main.groupby(["dataset", "ipc", "method", "variant"], sort=False):
+        dataset, ipc, method, variant = cast("tuple[str, int, str, str]", key)
+        records = tuple(results.by_hash[digest] for digest in frame["hash"].unique())
+        measured, reference = statistics(frame), published().get((dataset, int(ipc), method))
+        judged = None if reference is None else verdict(measured, reference, records[0])
+        cells.append(Cell(dataset, int(ipc), Column(method, variant), measured, reference, judged, records))
     return cells
 
 
 def _whole_in_other_rows(cells: Sequence[Cell]) -> list[Cell]:
     """Return the whole training set's cells for the published rows of its dataset in which nothing else was run."""
-    there = {(cell.dataset, cell.ipc, cell.method) for cell in cells}
-    first = {(cell.dataset, cell.method): cell for cell in cells if cell.base == "whole"}
+    there = {(cell.dataset, cell.ipc, cell.column) for cell in cells}
+    first = {(cell.dataset, cell.column): cell for cell in cells if cell.column.method == "whole"}
     return [
         replace(cell, ipc=ipc)
-        for (dataset, method), cell in first.items()
+        for (dataset, column), cell in first.items()
         for other, ipc, name in published()
-        if other == dataset and name == "whole" and (dataset, ipc, method) not in there
+        if other == dataset and name == "whole" and (dataset, ipc, column) not in there
     ]
 
 
 def _best_coresets(cells: Sequence[Cell], names: Names) -> list[Cell]:
     """Return Table 1's best coreset selection, for datasets with a selection other than random, against the best measured."""
-    datasets = {cell.dataset for cell in cells if cell.base in CORESETS[1:]}
+    datasets = {cell.dataset for cell in cells if cell.column.method in CORESETS[1:]}
     return [
         _best_coreset([cell for cell in cells if (cell.dataset, cell.ipc) == (dataset, ipc)], dataset, ipc, names)
         for dataset, ipc, method in published()
@@ -100,17 +102,17 @@ def _best_coreset(row: Sequence[Cell], dataset: str, ipc: int, names: Names) -> 
         names: what the note calls the methods.
 
     """
-    reference = published()[dataset, ipc, BEST_CORESET]
-    coresets = [cell for cell in row if cell.base in CORESETS]
+    reference, column = published()[dataset, ipc, BEST_CORESET], Column(BEST_CORESET)
+    coresets = [cell for cell in row if cell.column.method in CORESETS]
     fair = [(cell, cell.measured) for cell in coresets if cell.measured and not departures(cell.records[0])]
-    if all(cell.base == "random" for cell, _ in fair):
-        return Cell(dataset, ipc, BEST_CORESET, None, reference, Verdict("not run"))
+    if all(cell.column.method == "random" for cell, _ in fair):
+        return Cell(dataset, ipc, column, None, reference, Verdict("not run"))
     best, measured = max(fair, key=lambda pair: pair[1].mean)
-    others = ", ".join(names.column(cell.method) for cell, _ in fair)
-    note = f"the best here of {others}: {names.column(best.method)}"
+    others = ", ".join(names.column(cell.column) for cell, _ in fair)
+    note = f"the best here of {others}: {names.column(best.column)}"
     note += f"; published value: {reference.note}" if reference.note else ""
     judged = compare(measured, reference, note=note)
-    return Cell(dataset, ipc, BEST_CORESET, measured, reference, judged, best.records)
+    return Cell(dataset, ipc, column, measured, reference, judged, best.records)
 
 
 def summary(cells: Sequence[Cell]) -> str:
@@ -118,6 +120,7 @@ def summary(cells: Sequence[Cell]) -> str:
     kinds = Counter({cell.counted: cell.verdict.kind for cell in cells if cell.verdict}.values())
     if not kinds:
         return "No published value to compare with."
-    compared = kinds["reproduced"] + kinds["above"] + kinds["below"]
+    compared = sum(kinds[kind] for kind in JUDGED if kind != "smaller budget")
     text = f"{kinds['reproduced']} of {compared} cells reproduced, {kinds['above']} above, {kinds['below']} below"
+    text += f", {kinds['unclear']} unclear; {kinds['smaller budget']} more below with a smaller budget"
     return f"{text}; {kinds['not comparable']} not comparable; {kinds['not run']} published cells of these datasets not run."

@@ -12,11 +12,11 @@ from reports.captions import profile_words
 from reports.cells import Cell, summary, table2_cells
 from reports.names import flat_settings
 from reports.reading import finished_records
+from reports.results import Results
+from reports.verdicts import JUDGED
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 """The committed records, a folder each."""
-
-_COMPARABLE = ("reproduced", "above", "below")
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ def check_report(out: Path, against: Path | None = None) -> Check:
     else those that take the profile as it stands (it may have changed since). Raise `UsageError` where that leaves none.
     """
     folders = [against] if against else sorted(path.parent for path in REFERENCE.glob("*/records"))
-    ours = table2_cells(finished_records(out))
+    ours = table2_cells(Results.of(finished_records(out)))
     fell, compared = [], set()
     for folder in folders:
-        for committed in _judged(table2_cells(finished_records(folder))):
+        for committed in _judged(table2_cells(Results.of(finished_records(folder)))):
             for cell in _counterparts(committed, ours):
                 compared.add(cell.counted)
-                if _kind(committed) == "reproduced" and _kind(cell) == "below":
+                if _kind(committed) == "reproduced" and cell.verdict and cell.verdict.failed:
                     fell.append(_line(committed, cell, folder))
     if not compared:
         places = ", ".join(map(str, folders)) or str(REFERENCE)
@@ -66,14 +66,14 @@ def _judged(cells: Sequence[Cell]) -> Iterator[Cell]:
     """Yield the cells with a verdict on two numbers, once each, however many rows they stand in."""
     seen = set()
     for cell in cells:
-        if _kind(cell) in _COMPARABLE and cell.counted not in seen:
+        if _kind(cell) in JUDGED and cell.counted not in seen:
             seen.add(cell.counted)
             yield cell
 
 
 def _place(cell: Cell) -> tuple[str, int | None, str, str]:
     dataset, ipc, _ = cell.counted
-    return dataset, ipc, cell.base, cell.records[0].spec.protocol.profile
+    return dataset, ipc, cell.column.method, cell.records[0].spec.protocol.profile
 
 
 def _settings(cell: Cell) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""How numbers and texts are written in Markdown, LaTeX and CSV."""
+"""How texts are escaped for Markdown and LaTeX, and how frames are written."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +17,16 @@ _TEX_SIGNS: dict[str, str | int | None] = {
     "}": r"\}",
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
+    "|": r"\textbar{}",
+    "<": "$<$",
+    ">": "$>$",
+    "\n": " ",
+    "\r": " ",
     "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
     "–": "--",
+    "≈": r"$\approx$",
     "✓": r"$\checkmark$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
@@ -27,19 +34,14 @@ _TEX_SIGNS: dict[str, str | int | None] = {
 }
 
 
-def plus_minus(mean: float, deviation: float) -> str:
-    """Return `70.5 ± 0.7`, or the mean alone where there is no deviation."""
-    return f"{mean:.1f}" if math.isnan(deviation) else f"{mean:.1f} ± {deviation:.1f}"
+def tex(text: object) -> str:
+    """Return a text with everything that LaTeX reads as a command escaped, on one line."""
+    return str(text).translate(str.maketrans(_TEX_SIGNS))
 
 
-def tex(text: str) -> str:
-    """Return a text with everything that LaTeX reads as a command escaped."""
-    return text.translate(str.maketrans(_TEX_SIGNS))
-
-
-def tex_plus_minus(mean: float, deviation: float) -> str:
-    """Return mean and deviation for LaTeX, the deviation small and below the line."""
-    return f"{mean:.1f}" if math.isnan(deviation) else rf"{mean:.1f}$_{{\pm {deviation:.1f}}}$"
+def markdown(text: object) -> str:
+    """Return a text for a cell of a Markdown table, on one line."""
+    return " ".join(str(text).replace("|", r"\|").splitlines())
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:

@@ -7,40 +7,47 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 from safetensors import safe_open
 
-from bench.records import RunRecord
-from reports.names import column, variants
-from reports.plots import plot_images
+from reports.figures.figure import STYLE
+from reports.names import Column, main_variants
+from reports.results import Results
+
+matplotlib.use("Agg")  # no window, wherever the report is made
+
+_GAP = 2
+"""White pixels between images."""
 
 
-def write_images(records: Sequence[RunRecord], folder: Path, report: Path) -> list[str]:
+def write_images(results: Results, folder: Path, target: Path) -> list[str]:
     """Draw the distilled images of the first seed of each dataset, IPC and column; return the names of the pictures.
 
     Args:
-        records: whose images.
+        results: whose images.
         folder: where the records and their images lie.
-        report: where the pictures go.
+        target: where the pictures go.
 
     """
-    texts = variants(records)
-    first: dict[tuple[str, int, str], Path] = {}
+    records = [record for record in results.records if record.hash in results.shown]
+    texts = main_variants(records)
+    first: dict[tuple[str, int, Column], Path] = {}
     for record in sorted(records, key=lambda record: record.spec.seed):
         path = folder / record.images_name
         if record.spec.ipc is not None and path.is_file():
-            place = record.spec.dataset, record.spec.ipc, column(record.spec.method, texts[record.hash])
-            first.setdefault(place, path)
+            first.setdefault((record.spec.dataset, record.spec.ipc, Column(record.spec.method, texts[record.hash])), path)
     written = []
-    for (dataset, ipc, method), path in sorted(first.items()):
-        pixels, classes = _pixels(path)
-        parts = (re.sub(r"[^A-Za-z0-9_.=-]+", "-", str(part)).strip("-") for part in (dataset, ipc, method))
+    for (dataset, ipc, column), path in sorted(first.items()):
+        pixels, classes = read_pixels(path)
+        parts = (re.sub(r"[^A-Za-z0-9_.=-]+", "-", str(part)).strip("-") for part in (dataset, ipc, *filter(None, column)))
         written.append(f"synthetic_{'_'.join(parts)}.png")
-        plot_images(pixels, classes, report / written[-1])
+        plot_images(pixels, classes, target / written[-1])
     return written
 
 
-def _pixels(path: Path) -> tuple[np.ndarray, list[str]]:
+def read_pixels(path: Path) -> tuple[np.ndarray, list[str]]:
     """Return the images of a file, `[C, m, H, W]` or `[C, m, H, W, 3]` in [0, 1], and the class names."""
     with safe_open(path, framework="np") as file:
         images, labels = file.get_tensor("images"), file.get_tensor("labels")
@@ -52,3 +59,32 @@ def _pixels(path: Path) -> tuple[np.ndarray, list[str]]:
     classes = metadata["classes"]
     ordered = pixels[np.argsort(labels, kind="stable")]
     return ordered.reshape(len(classes), -1, *ordered.shape[1:]), classes
+
+
+def plot_images(images: np.ndarray, classes: Sequence[str], path: Path, *, most: int = 10) -> None:
+    """Draw synthetic images, a class a row.
+
+    Args:
+        images: `[C, m, H, W]` or `[C, m, H, W, 3]` in [0, 1].
+        classes: the names of the classes.
+        path: where the picture goes.
+        most: how many images of a class are drawn at most.
+
+    """
+    shown = images[:, :most]
+    rows, columns, height, width = shown.shape[:4]
+    sheet = np.ones((rows * (height + _GAP), columns * (width + _GAP), *shown.shape[4:]))
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * (height + _GAP), column * (width + _GAP)
+            sheet[top : top + height, left : left + width] = shown[row, column]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(0.62 * columns + 1.4, 0.62 * rows))
+        axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+        axes.set_frame_on(False)
+        axes.set_xticks([])
+        axes.set_yticks([row * (height + _GAP) + height / 2 for row in range(rows)], classes, fontsize=7)
+        axes.tick_params(length=0)
+        figure.subplots_adjust(left=1.2 / (0.62 * columns + 1.4), right=0.99, top=0.99, bottom=0.01)
+        figure.savefig(path, dpi=100)
+        plt.close(figure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -20,15 +20,29 @@ DATASET_ORDER = ("digits", "mnist", "fashionmnist", "svhn", "cifar10", "cifar100
 _NO_SETTING = ("eval.networks", "whole.networks")
 """Fields that make no variant: one distilled set may be evaluated by several networks."""
 
+_STEP_SIZES = ("match.rate", "match.lr_images")
+"""Sizes of a step, each of one optimizer; under the other one they are None, which says nothing."""
+
+
+_BY_IPC = "match.iterations"
+"""A setting that may follow from the IPC: it makes a variant only where records of one IPC differ in it."""
+
 
 def dataset_rank(name: str) -> tuple[int, str]:
     """Return the sort key of a dataset."""
     return (DATASET_ORDER.index(name) if name in DATASET_ORDER else len(DATASET_ORDER), name)
 
 
+class Column(NamedTuple):
+    """A column of tables: a method, and what tells its settings from others of that method, if there are any."""
+
+    method: str
+    variant: str = ""
+
+
 @dataclass(frozen=True)
 class Names:
-    """What tables print for methods and datasets. A column is a method's name, or that with a variant in brackets."""
+    """What tables print for methods and datasets."""
 
     methods: Mapping[str, MethodFacts]
     datasets: Mapping[str, str]
@@ -42,18 +56,18 @@ class Names:
             {record.spec.dataset: record.dataset_label for record in ordered},
         )
 
-    def facts(self, column: str) -> MethodFacts:
-        """Return the facts of a column's method."""
-        method = column.partition(" ")[0]
+    def facts(self, method: str) -> MethodFacts:
+        """Return the facts of a method."""
         return self.methods.get(method, MethodFacts(label=method))
 
-    def column(self, column: str) -> str:
-        """Return what is printed for a column."""
-        return f"{self.facts(column).label} {column.partition(' ')[2]}".strip()
+    def column(self, column: Column) -> str:
+        """Return what is printed for a column: `KR`, or `KR (kr.hidden=64)`."""
+        label = self.facts(column.method).label
+        return f"{label} ({column.variant})" if column.variant else label
 
-    def column_rank(self, column: str) -> tuple[int, str]:
+    def column_rank(self, column: Column) -> tuple[int, str, str]:
         """Return the sort key of a column: the place that its method's file names, then its name."""
-        return self.facts(column).order, column
+        return self.facts(column.method).order, *column
 
     def dataset(self, name: str) -> str:
         """Return what is printed for a dataset."""
@@ -80,10 +94,16 @@ def protocol_fields(protocol: Protocol, *, precision: str = "auto") -> dict[str,
 
 
 def flat_settings(spec: RunSpec) -> dict[str, Any]:
-    """Return what a method's numbers depend on, apart from dataset, IPC, seed and evaluation networks, as dotted names."""
+    """Return what a method's numbers depend on, apart from dataset, IPC, seed and evaluation networks, as dotted names.
+
+    Iterations that follow from the IPC read `auto`, so that cells of different IPCs stand in one column.
+    """
     precision = run_precision(spec)
     settings = {f"{spec.method}.{name}": value for name, value in spec.settings.model_dump().items()}
     fields = _relative(settings, precision) | protocol_fields(spec.protocol, precision=precision)
+    match = spec.protocol.match
+    if match is not None and match == match.changed(iterations=None).at_ipc(spec.ipc or 1):
+        fields["match.iterations"] = "auto"
     return fields | {"precision": precision, "code": spec.code, "numerics": spec.numerics}
 
 
@@ -94,39 +114,37 @@ def _relative(fields: Mapping[str, Any], precision: str) -> dict[str, Any]:
 def variants(records: Sequence[RunRecord]) -> dict[str, str]:
     """Return for each record, by hash, what tells it from other records of its method, or an empty text.
 
-    A setting counts where it differs between records of one dataset and method. Records that were made under different settings
-    are never averaged. Evaluation networks make no variant.
+    A setting counts where it differs between records of one dataset and method (iterations: of one IPC, too). Evaluation
+    networks make no variant, and the rate of a step makes none: `reports.results` keeps rates apart.
     """
     return _variants(records, {record.hash: flat_settings(record.spec) for record in records})
 
 
-def column_names(records: Sequence[RunRecord]) -> dict[str, str]:
-    """Return each record's column in tables of one network, by hash: `kr`, or `kr (kr.hidden=64)`.
+def main_variants(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Return the same for tables that take the main evaluation of each record.
 
-    These tables take the main evaluation of each record. Where the records of a method have not all been evaluated by the same
-    network, the column names it, because accuracies of different networks are not averaged either.
+    Where the records of a method have not all been evaluated by the same network, the variant names it, because accuracies of
+    different networks are not averaged either.
     """
     networks = {record.hash: {"eval.network": record.main_evaluation.network} for record in records}
-    texts = _variants(records, {record.hash: flat_settings(record.spec) | networks[record.hash] for record in records})
-    return {record.hash: column(record.spec.method, texts[record.hash]) for record in records}
-
-
-def column(method: str, variant: str) -> str:
-    """Return the name of a method's column."""
-    return f"{method} ({variant})" if variant else method
+    return _variants(records, {record.hash: flat_settings(record.spec) | networks[record.hash] for record in records})
 
 
 def _variants(records: Sequence[RunRecord], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return the text of each record's variant from all its settings, both by hash."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    values: dict[tuple[str, str, str, int | None], set[str]] = defaultdict(set)
+    names = {name for fields in settings.values() for name in fields} - {"match.rate"}
     for record in records:
-        groups[record.spec.dataset, record.spec.method].append(settings[record.hash])
+        spec, fields = record.spec, settings[record.hash]
+        for name in names:
+            values[spec.method, name, spec.dataset, spec.ipc if name == _BY_IPC else None].add(str(fields.get(name)))
     differing: dict[str, set[str]] = defaultdict(set)
-    for (_, method), members in groups.items():
-        for name in {name for member in members for name in member}:
-            if len({str(member.get(name)) for member in members}) > 1:
-                differing[method].add(name)
-    return {
-        record.hash: ", ".join(f"{name}={settings[record.hash].get(name)}" for name in sorted(differing[record.spec.method]))
-        for record in records
-    }
+    for (method, name, *_), members in values.items():
+        if len(members) > 1:
+            differing[method].add(name)
+    return {record.hash: _text(settings[record.hash], differing[record.spec.method]) for record in records}
+
+
+def _text(settings: Mapping[str, Any], differing: Iterable[str]) -> str:
+    pairs = [(name, settings.get(name)) for name in sorted(differing)]
+    return ", ".join(f"{name}={value}" for name, value in pairs if value is not None or name not in _STEP_SIZES)

@@ -1,4 +1,4 @@
-"""The published numbers, as data: `published.csv`, from Tables 1 and 2 of Li, Xue and Shi 2025."""
+"""The published numbers, as data: `published.csv`, from Tables 1 and 2 of Li, Xue and Shi 2025, and how they were evaluated."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.protocol import ALL_OPERATIONS
+from bench.protocol import ALL_OPERATIONS, operations_of
 from bench.records import MethodFacts
-
-RUNS = 5
-"""Runs behind a published ±. The paper does not say; the field's habit, taken here, is the deviation over five of them."""
 
 PAPER_METHODS = {
     "random": MethodFacts(label="Random", order=10),
@@ -27,7 +24,10 @@ PAPER_METHODS = {
 """The columns of the published Table 2 ("Ours" there is `kr` here): label and place where no record says them."""
 
 BEST_CORESET = "best_coreset_selection"
-"""The column of Table 1 that our coreset selections stand against; its other one names no method, network or source."""
+"""The column of Table 1 that our coreset selections stand against."""
+
+BEST_DISTILLATION = "best_dataset_distillation"
+"""The other column of Table 1. It names no method, network or source, so nothing is compared with it."""
 
 COLUMNS = PAPER_METHODS | {BEST_CORESET: MethodFacts(label="Best coreset (Table 1)")}
 """All published columns that Table 2 shows."""
@@ -50,34 +50,71 @@ HYPER: dict[str, dict[str, Any]] = {
 """The hyper-parameters that stand for the published method, but for its budget (numbers of steps and images, learning rates on
 images): the authors' own; of `kr` the paper's (`steps`, `critic_lr`), else our reading of it."""
 
-NOT_AUGMENTED = {"random": "probably without augmentation", "dc": "without augmentation", "cafe": "without augmentation"}
-"""Methods whose published numbers come from another evaluation than the common one, which augments."""
+_WORDS = {"": "unknown", "none": "without augmentation", ALL_OPERATIONS: "with DSA"}
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published accuracy, percent, its ±, the table it stands in, and what speaks against it."""
+    """A published accuracy, percent, its ±, the table it stands in, what speaks against it, and how it was evaluated.
+
+    `epochs` and `augmentation` of the evaluation, `evaluation_source` for these two, and the `distillations` and the evaluation
+    `networks` of each that the ± is pooled over. None or empty where nothing is said.
+    """
 
     value: float
     plus_minus: float
     source: str
-    note: str
+    note: str = ""
+    epochs: int | None = None
+    augmentation: str = ""
+    evaluation_source: str = ""
+    distillations: int | None = None
+    networks: int | None = None
+
+    @property
+    def stated(self) -> bool:
+        """Whether a source says how it was evaluated; otherwise that is what it probably was."""
+        return self.evaluation_source.startswith("authors' code")
+
+    def evaluation_note(self, augmentation: str) -> str:
+        """Return how the published evaluation differed from one with another augmentation, or an empty text."""
+        if not self.augmentation or self.same_augmentation(augmentation):
+            return ""
+        words = _WORDS.get(self.augmentation) or f"with {_listed(operations_of(self.augmentation))}"
+        probably = "" if self.stated else "probably "
+        ours = "DSA" if augmentation == ALL_OPERATIONS else augmentation
+        return f"the published evaluation was {probably}{words}, ours has {ours}"
+
+    def same_augmentation(self, augmentation: str) -> bool:
+        """Return whether the published evaluation had these operations, in whatever order."""
+        return bool(self.augmentation) and set(operations_of(self.augmentation)) == set(operations_of(augmentation))
 
 
-def evaluation_note(dataset: str, method: str) -> str:
-    """Return how the published evaluation of a cell differed from the common one, or an empty text."""
-    how = "with crop, scale and rotation" if (dataset, method) == ("mnist", "dc") else NOT_AUGMENTED.get(method)
-    return f"the published evaluation was {how}, ours has DSA" if how else ""
+def _listed(operations: tuple[str, ...]) -> str:
+    words = [{"rotate": "rotation"}.get(operation, operation) for operation in operations]
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 @lru_cache(maxsize=1)
 def published() -> dict[tuple[str, int, str], Published]:
     """Return the published cells by dataset, IPC and method; of two tables the later (Table 2) stands."""
     frame = pd.read_csv(Path(__file__).with_name("published.csv"), keep_default_na=False)
-    frame = frame.sort_values("source")
+    frame = frame.sort_values("source", kind="stable")
     return {
         (row["dataset"], int(row["ipc"]), row["method"]): Published(
-            float(row["value"]), float(row["plus_minus"]), row["source"], row["note"]
+            value=float(row["value"]),
+            plus_minus=float(row["plus_minus"]),
+            source=row["source"],
+            note=row["note"],
+            epochs=_whole(row["epochs"]),
+            augmentation=row["augmentation"],
+            evaluation_source=row["evaluation_source"],
+            distillations=_whole(row["distillations"]),
+            networks=_whole(row["networks"]),
         )
         for row in frame.to_dict("records")
     }
+
+
+def _whole(text: object) -> int | None:
+    return None if text == "" else int(str(text))

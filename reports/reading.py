@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TextIO
 
 from bench.errors import UsageError
-from bench.records import RunRecord, read_folder
+from bench.records import RunRecord
+from bench.storage import read_folder
 
 
 def finished_records(out: Path, *, wanted: Collection[str] | None = None, log: TextIO | None = None) -> list[RunRecord]:

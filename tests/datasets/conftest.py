@@ -1,4 +1,7 @@
-"""No test of this folder may reach the network, and a download that is tried must fail at once."""
+"""No test of this folder may reach the network or write into the user's cache folder.
+
+A download that is tried must fail at once.
+"""
 
 import urllib.request
 from urllib.error import URLError
@@ -12,3 +15,11 @@ def offline(monkeypatch):
         raise URLError("no network in tests")
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+@pytest.fixture(autouse=True)
+def user_cache(monkeypatch, tmp_path_factory):
+    """Return the folder that stands for the user's cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr("datasets.fingerprint.platformdirs.user_cache_path", lambda application: folder / application)
+    return folder

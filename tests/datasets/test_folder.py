@@ -1,5 +1,7 @@
 """`folder:PATH`: ImageFolder's layout, written image by image."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from bench.errors import UsageError
-from datasets import find_source
+from datasets import DataWarning, find_source
 
 CLASSES = ("apple", "pear", "quince")
 
@@ -183,3 +185,105 @@ def test_its_name_and_the_hash_of_its_images_tell_folders_apart(tmp_path):
     assert first.code == find_source(f"folder:{tmp_path}").code != ""
     save(tmp_path / "test" / "pear" / "0.png", pixels(99))
     assert find_source(f"folder:{tmp_path}").code != first.code
+
+
+# ---- images that would be bent ----
+
+
+def image_of(kind):
+    """Return an image of 8x8 pixels of a kind, and how it is saved."""
+    grey = np.arange(64).reshape(8, 8)
+    kinds = {
+        "int32 TIFF": (grey.astype(np.int32) * 1000, {"format": "TIFF"}),
+        "float TIFF": (grey.astype(np.float32) / 64, {"format": "TIFF"}),
+        "16-bit TIFF": (grey.astype(np.uint16) * 1000, {"format": "TIFF"}),
+        "16-bit PNG": (grey.astype(np.uint16) * 1000, {"format": "PNG"}),
+        "16-bit PGM": (grey.astype(np.uint16) * 1000, {"format": "PPM"}),
+    }
+    return kinds[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("int32 TIFF", "pixels are whole numbers of 32 bits, 0 to 63000; valid: whole numbers of 8 or 16 bits"),
+        ("float TIFF", "pixels are floats, 0.0 to 0.984375; valid: whole numbers of 8 or 16 bits"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_whose_range_nobody_knows_are_refused(tmp_path, kind, message, channels, split):
+    fruit(tmp_path, channels=channels)
+    array, options = image_of(kind)
+    file = tmp_path / split / "pear" / "odd.tif"
+    Image.fromarray(array).save(file, **options)
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path)
+    assert f"{file}: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["16-bit TIFF", "16-bit PNG", "16-bit PGM"])
+def test_sixteen_bits_of_grey_are_scaled_to_eight(tmp_path, kind):
+    fruit(tmp_path, channels=1)
+    array, options = image_of(kind)
+    Image.fromarray(array).save(tmp_path / "train" / "quince" / "zz.tif", **options)
+    assert np.array_equal(load(tmp_path).train.images[-1, 0].numpy(), array // 257)
+
+
+def test_a_test_image_with_colours_among_grey_ones_is_refused(tmp_path):
+    # It would be turned to grey, since all training images are grey.
+    fruit(tmp_path, channels=1)
+    save(tmp_path / "test" / "pear" / "odd.png", pixels(3))
+    with pytest.raises(UsageError, match="valid: grey images") as caught:
+        load(tmp_path)
+    assert str(tmp_path / "test" / "pear" / "odd.png") in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_alpha_channels_are_dropped_and_said_each_time(tmp_path, mode):
+    written = fruit(tmp_path)
+    file = tmp_path / "test" / "pear" / "0.png"
+    with Image.open(file) as image:
+        clear = image.convert("RGBA") if mode == "RGBA" else image.convert("P")
+    if mode == "RGBA":
+        clear.putalpha(100)
+        clear.save(file)
+    else:
+        clear.save(file, transparency=0)
+    for _ in range(2):  # read, and from the cache
+        with pytest.warns(DataWarning, match="1 images have an alpha channel, which is dropped, first") as caught:
+            bundle = load(tmp_path)
+        assert str(file) in str(caught[0].message)
+        assert len(caught) == 1
+    if mode == "RGBA":
+        assert np.array_equal(bundle.test.images.numpy(), written["test"][0].transpose(0, 3, 1, 2))
+
+
+def test_another_format_under_the_name_of_one_is_not_opened(tmp_path):
+    # Pillow hands PostScript to another program, whatever the file is called.
+    fruit(tmp_path)
+    file = tmp_path / "train" / "pear" / "0.png"
+    Image.new("RGB", (8, 8)).save(file, format="EPS")
+    with pytest.raises(UsageError, match="cannot be read") as caught:
+        load(tmp_path)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path, kind):
+    fruit(tmp_path)
+    file = tmp_path / "train" / "pear" / "more.png"
+    if kind == "FIFO":
+        os.mkfifo(file)
+    else:
+        file.symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match=f"is a {kind}, and is not opened; valid: a regular file") as caught:
+        load(tmp_path)
+    assert str(file) in str(caught.value)
+
+
+def test_folders_called_as_images_are_looked_into_and_fifos_called_otherwise_are_let_be(tmp_path):
+    fruit(tmp_path)
+    save(tmp_path / "train" / "pear" / "more.png" / "0.png", pixels(3))
+    os.mkfifo(tmp_path / "train" / "pear" / "pipe")
+    assert len(load(tmp_path).train) == 4 + 5 + 6 + 1

@@ -1,10 +1,15 @@
 """Parquet files as the Hugging Face Hub keeps them, and sets that are nothing but such files."""
 
+import io
+
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from small_files import both, check, check_bundle, write_hub, write_parquet
 
 from bench.errors import UsageError
-from datasets import find_source
+from datasets import DataWarning, find_source
 from datasets.hub import hub_set
 
 
@@ -32,6 +37,47 @@ def test_shards_of_parquet_are_joined_in_order_of_their_names(tmp_path):
         write_parquet(tmp_path / "cifar10" / f"train-0000{number}-of-00003.parquet", images[part], labels[part])
     write_parquet(tmp_path / "cifar10" / "test.parquet", *test)
     check_bundle(find_source("cifar10").load(tmp_path), "cifar10", ((images, labels), test))
+
+
+def write_shards(folder, names):
+    """Write the training images once in files of these names, and a test split."""
+    (images, labels), test = both("cifar10", 40, 11)
+    parts = zip(np.array_split(images, len(names)), np.array_split(labels, len(names)), strict=True)
+    for name, part in zip(names, parts, strict=True):
+        write_parquet(folder / name, *part)
+    write_parquet(folder / "test.parquet", *test)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train-00000-of-00002.parquet"], "lacks train-00001-of-00002: it has 1 of 2"),
+        (["train-00001-of-00002.parquet"], "lacks train-00000-of-00002: it has 1 of 2"),
+        (["train-00000-of-00003.parquet", "train-00002-of-00003.parquet"], "lacks train-00001-of-00003: it has 2 of 3"),
+        (["train-00000-of-00002-0f3a.parquet"], "lacks train-00001-of-00002"),
+        (["train-00000-of-99999999999.parquet"], "lacks train-00001-of-99999999999"),
+        (["train-00000-of-00001-0a.parquet", "train-00000-of-00001-0b.parquet"], "holds a shard of train twice"),
+        (["train-00000-of-00001.parquet", "train-00000-of-00002.parquet"], "holds more than one set of train files"),
+        (["train.parquet", "train-00000-of-00001.parquet"], "holds more than one set of train files"),
+        (["train-00000-of-00001.parquet", "train_more-00000-of-00001.parquet"], "holds more than one set of train files"),
+    ],
+)
+def test_a_missing_shard_is_a_mistake_and_so_are_two_sets_of_them(tmp_path, names, message):
+    # Half of the images would be taken for all, or some of them twice.
+    write_shards(tmp_path / "cifar10", names)
+    for ask in (find_source("cifar10").load, find_source("cifar10").fingerprint, find_source("cifar10").planned_fingerprint):
+        with pytest.raises(UsageError) as caught:
+            ask(tmp_path)
+        assert message in str(caught.value)
+        assert str(tmp_path / "cifar10") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names", [["train-00000-of-00001-0f3a.parquet"], ["train.parquet"], ["train_a.parquet", "train_b.parquet"]]
+)
+def test_files_of_other_names_are_read_whole(tmp_path, names):
+    write_shards(tmp_path / "cifar10", names)
+    check(find_source("cifar10").load(tmp_path).train, *both("cifar10", 40, 11)[0])
 
 
 @pytest.mark.parametrize("columns", [{"image": "picture"}, {"label": "target"}], ids=["image", "label"])
@@ -100,3 +146,58 @@ def test_a_new_set_without_its_columns_says_which_are_valid(tmp_path):
 def test_a_new_set_that_is_not_there_cannot_be_downloaded(tmp_path):
     with pytest.raises(UsageError, match=r"flowers/train\*\.parquet .* there is nothing to download"):
         flowers().load(tmp_path)
+
+
+# ---- images of other kinds than the set's ----
+
+
+def rewritten(tmp_path, name, make):
+    """Write a set whose eighth training image is what `make` makes of it; return its file and the splits."""
+    splits = both(name)
+    write_hub(tmp_path / name, splits)
+    file = tmp_path / name / "train-00000-of-00001.parquet"
+    table = pd.read_parquet(file)
+    stream = io.BytesIO()
+    image, options = make(Image.fromarray(splits[0][0][7]))
+    image.save(stream, **options)
+    table.at[7, "img"] = {"bytes": stream.getvalue(), "path": "7"}
+    table.to_parquet(file)
+    return file, splits
+
+
+def with_alpha(image):
+    image.putalpha(100)
+    return image
+
+
+def test_an_alpha_channel_is_dropped_and_said(tmp_path):
+    file, splits = rewritten(tmp_path, "cifar10", lambda image: (with_alpha(image), {"format": "PNG"}))
+    with pytest.warns(DataWarning, match=r"1 images have an alpha channel, which is dropped") as caught:
+        check_bundle(find_source("cifar10").load(tmp_path), "cifar10", splits)
+    assert str(file) in str(caught[0].message)
+
+
+def test_a_grey_image_that_is_stored_in_colours_is_read_and_one_with_colours_is_refused(tmp_path):
+    _, splits = rewritten(tmp_path, "mnist", lambda image: (image.convert("RGB"), {"format": "PNG"}))
+    check_bundle(find_source("mnist").load(tmp_path), "mnist", splits)
+    red = Image.new("RGB", (28, 28), (200, 0, 0))
+    file, _ = rewritten(tmp_path, "mnist", lambda image: (red, {"format": "PNG"}))
+    with pytest.raises(UsageError, match="row 7 has colours; valid: grey images") as caught:
+        find_source("mnist").load(tmp_path)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda image: (image.convert("F"), {"format": "TIFF"}), "pixels are floats"),
+        (lambda image: (image.convert("I"), {"format": "TIFF"}), "pixels are whole numbers of 32 bits"),
+        (lambda image: (image.convert("RGB"), {"format": "EPS"}), "cannot be read"),
+    ],
+)
+def test_images_whose_range_nobody_knows_are_refused(tmp_path, make, message):
+    file, _ = rewritten(tmp_path, "mnist", make)
+    with pytest.raises(UsageError) as caught:
+        find_source("mnist").load(tmp_path)
+    assert message in str(caught.value)
+    assert str(file) in str(caught.value)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from datasets import DATASETS
+from datasets.fingerprint import fingerprint_of
 
 FIRST_LABELS = {"mnist": [5, 0, 4, 1, 9, 2, 1, 3, 1, 4], "fashionmnist": [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]}
 """The first ten labels of the original order, as everybody has seen them."""
@@ -111,3 +112,13 @@ def test_a_tee_shirt_is_darker_at_its_border_than_in_its_middle(fashionmnist):
     shirts = fashionmnist.train.images[fashionmnist.train.labels == 0][:, 0].double().mean(0)
     assert shirts[:, 0].mean() < 5 < 100 < shirts[:, 12:16].mean()
     assert shirts[4:, 13].min() > 100
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashionmnist", "cifar10"])
+def test_the_real_images_have_the_published_fingerprint(name, request):
+    # Not by way of the cache. MNIST's and FashionMNIST's files had the published checksums when these were computed.
+    bundle = request.getfixturevalue(name)
+    fingerprint = fingerprint_of(bundle.train, bundle.test)
+    assert fingerprint.content == DATASETS[name].published.content
+    if name != "cifar10":  # whose copies differ in their order
+        assert fingerprint == DATASETS[name].published

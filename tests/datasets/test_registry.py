@@ -9,7 +9,7 @@ import pytest
 from small_files import CLASSES
 
 from bench.errors import UsageError
-from datasets import DATASETS, find_source
+from datasets import DATASETS, find_source, split_names
 
 
 def test_the_named_sets_are_registered():
@@ -46,3 +46,44 @@ def test_the_registry_imports_no_heavy_library():
     root = Path(__file__).resolve().parents[2]
     answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert answer.stdout.split() == []
+
+
+# ---- names with commas between, and folders with commas in their paths ----
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("digits", ["digits"]),
+        ("digits,mnist", ["digits", "mnist"]),
+        ("digits,,mnist", ["digits", "", "mnist"]),
+        ("folder:R/a", ["folder:R/a"]),
+        ("folder:R/x,y", ["folder:R/x,y"]),
+        ("folder:R/x,y/z", ["folder:R/x,y/z"]),
+        ("digits,folder:R/x,y,mnist", ["digits", "folder:R/x,y", "mnist"]),
+        ("folder:R/x,y,folder:R/a,digits", ["folder:R/x,y", "folder:R/a", "digits"]),
+        ("folder:R/a,mnist", ["folder:R/a", "mnist"]),
+        ("folder:R/p,mnist", ["folder:R/p,mnist"]),
+        ("folder:R/a,fashonmnist", ["folder:R/a", "fashonmnist"]),
+        ("folder:R/nowhere,at all", ["folder:R/nowhere,at all"]),
+        ("folder:R/nowhere,at all,mnist,digits", ["folder:R/nowhere,at all", "mnist", "digits"]),
+        ("folder:R/x,y,", ["folder:R/x,y", ""]),
+        ("folder:R/,", ["folder:R/,"]),
+        ("folder:R/b,digits/", ["folder:R/b,digits/"]),
+        ("folder:", ["folder:"]),
+    ],
+)
+def test_commas_part_datasets_and_may_stand_in_paths(tmp_path, text, names):
+    for folder in ("a", "x,y/z", "p,mnist", ",", "b", "b,digits"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert split_names(text.replace("R/", f"{tmp_path}/")) == [name.replace("R/", f"{tmp_path}/") for name in names]
+
+
+def test_two_folders_that_may_be_meant_are_both_named(tmp_path):
+    for folder in ("b", "b,digits"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(UsageError) as caught:
+        split_names(f"folder:{tmp_path}/b,digits")
+    for word in (f"{str(tmp_path / 'b')!r}", f"{str(tmp_path / 'b,digits')!r}", f"'folder:{tmp_path / 'b,digits'}/'"):
+        assert word in str(caught.value)
+    assert split_names(f"digits,folder:{tmp_path}/b") == ["digits", f"folder:{tmp_path}/b"]

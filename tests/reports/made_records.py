@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.protocol import PROFILES, Match, Training
-from bench.records import Evaluation, MethodFacts, NetworkFacts, RunRecord
+from bench.records import Checkpoint, Evaluation, MethodFacts, NetworkFacts, RunRecord
 from bench.spec import RecordedSettings, RunSpec
 from methods import METHODS
 
@@ -24,6 +24,7 @@ def record(
     accuracies=(70.0, 71.0),
     evaluations=None,
     iterations=10,
+    rate=None,
     settings=None,
     precision="fp32",
 ) -> RunRecord:
@@ -32,7 +33,7 @@ def record(
     facts = METHODS.get(method)
     own = facts.sections if facts else ("match", "eval")
     protocol = cpu.changed(
-        match=cpu.match.changed(iterations=iterations) if "match" in own else None,
+        match=cpu.match.changed(iterations=iterations, rate=rate).with_step() if "match" in own else None,
         eval=cpu.eval.changed(precision=precision) if "eval" in own else None,
         whole=Training(nets=1, epochs=8, precision=precision) if "whole" in own else None,
         network=cpu.network.changed(depth=3),
@@ -62,6 +63,17 @@ def record(
         peak_memory_mib=100.0,
         hardware={"cpu": "a processor", "threads": 2, "device": "cpu"},
     )
+
+
+def with_checkpoints(made: RunRecord, accuracies: dict[int, tuple[float, ...]]) -> RunRecord:
+    """Return the record with checkpoints at some iterations, a tenth of a second each, evaluated by the ConvNet."""
+    checkpoints = tuple(
+        Checkpoint(
+            iteration=iteration, seconds=0.1 * iteration, rms=1.0 + iteration / 10, evaluations=(evaluation(accuracies=of),)
+        )
+        for iteration, of in accuracies.items()
+    )
+    return made.model_copy(update={"checkpoints": checkpoints, "rms_start": 1.0, "rms_end": 2.0, "angle": 0.04})
 
 
 def with_spec(made: RunRecord, **changes: object) -> RunRecord:

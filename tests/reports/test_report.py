@@ -9,17 +9,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_records import evaluation, record
 from PIL import Image
 from safetensors.numpy import save_file
 
 from bench.errors import UsageError
-from bench.records import write_record
-from methods import METHODS
+from bench.storage import write_record
 from reports import write_report
-from reports.names import Names
-from reports.plots import palette
+from reports.answer import answer
+from reports.results import Results
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    monkeypatch.setattr("reports.report.figures", list)
 
 
 def images_of(made, folder, *, channels: int) -> None:
@@ -39,43 +44,86 @@ def test_a_report_has_every_file_and_the_page_shows_them(tmp_path):
         images_of(made, tmp_path / "records", channels=3 if made is records[0] else 1)
     page = write_report(tmp_path).read_text(encoding="utf-8")
     report = tmp_path / "report"
-    for name in (
-        "table2.md",
-        "table2.csv",
-        "table2.tex",
-        "accuracy.csv",
-        "timing.md",
-        "timing.csv",
-        "transfer.md",
-        "transfer.csv",
-        "transfer.tex",
-    ):
+    tables = {
+        f"{name}.{form}" for name in ("table2", "timing", "transfer", "answer", "comparisons") for form in ("md", "csv", "tex")
+    }
+    for name in (*tables, "results.csv", "results.parquet", "losses.csv", "losses.parquet", "accuracy.csv"):
         assert (report / name).stat().st_size > 0
-        assert name in page
-    pictures = sorted(path.name for path in report.glob("*.png"))
-    assert set(re.findall(r'src="([^"]+)"', page)) == set(pictures) - {"transfer.png"}  # there is one network alone
+        assert f'href="{name}"' in page
+    shown = set(re.findall(r'src="([^"]+)"', page))
+    assert shown == {
+        *(f"figures/{path.name}" for path in (report / "figures").glob("*.svg")),
+        *(f"images/{path.name}" for path in (report / "images").glob("*.png")),
+    }
+    for name in ("answer", "accuracy_1", "pareto_1", "timing_1"):
+        for form in ("svg", "png", "pdf", "csv"):
+            assert (report / "figures" / f"{name}.{form}").stat().st_size > 0
+            assert f'href="figures/{name}.{form}"' in page
     assert "Accuracy by evaluation network" not in page
-    assert "synthetic_fashionmnist_1_kr.png" in pictures
-    assert "synthetic_folder-some-where-x_10_dm.png" in pictures
-    for name in pictures:
-        with Image.open(report / name) as picture:
+    assert {"images/synthetic_fashionmnist_1_kr.png", "images/synthetic_folder-some-where-x_10_dm.png"} <= shown
+    for path in report.rglob("*.png"):
+        with Image.open(path) as picture:
             assert picture.width > 50
-    assert "70.5 ± 0.7 (70.7 ± 0.6)" in page
+    assert "(70.7 ± 0.6)" in page
     assert "Seconds of each cell" in page
-    assert "1 of 3 cells reproduced, 1 above, 1 below" in page
-    for piece in ("(70.7 ± 0.6) ✓", "✓ reproduced: ", '<p class="caption">[1] the published evaluation'):
+    assert "1 of 3 cells reproduced, 1 above, 0 below, 1 unclear; 0 more below with a smaller budget" in page
+    for piece in ("✓", "✓ reproduced: ", ">[1] the published evaluation was probably"):
         assert piece in page
 
 
+def test_the_answer_stands_first_on_the_page(tmp_path):
+    for made in (record(), record("kr")):
+        write_record(tmp_path / "records", made)
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    places = [page.index(piece) for piece in ("<h1>", answer(Results.of([record(), record("kr")])), "figures/answer.svg")]
+    assert places == sorted(places)
+    assert places[-1] < page.index("How much of the paper reproduces") < page.index("Table 2: test accuracy")
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_tidy_frame_is_written_twice_and_reads_back_the_same(tmp_path):
+    several = record(evaluations=(evaluation("convnet"), evaluation("mlp", (50.0, 52.0))))
+    for made in (several, record("kr", settings={"hidden": 3}), record("kr"), record("whole", ipc=None, accuracies=(91.0,))):
+        write_record(tmp_path / "records", made)
+    write_report(tmp_path)
+    parquet = pd.read_parquet(tmp_path / "report" / "results.parquet")
+    text = pd.read_csv(tmp_path / "report" / "results.csv", keep_default_na=False)
+    assert list(parquet.columns) == list(text.columns)
+    assert len(parquet) == len(text) == 4 + 2 + 2 + 1
+    assert list(parquet["accuracy"]) == pytest.approx(list(text["accuracy"]))
+    for frame in (parquet, text):
+        assert set(zip(frame["method"], frame["variant"], strict=True)) == {
+            ("dm", ""),
+            ("kr", "kr.hidden=3"),
+            ("kr", "kr.hidden=None"),
+            ("whole", ""),
+        }
+    by_mlp = parquet[parquet["eval_network"] == "mlp"].iloc[1]
+    assert (by_mlp["hash"], by_mlp["network"], by_mlp["accuracy"], by_mlp["profile"]) == (several.hash, 1, 52.0, "cpu")
+    assert by_mlp["total_s"] == 3.0 + 2.0  # of a cell that the MLP alone evaluated
+    assert parquet.loc[parquet["method"] == "whole", "ipc"].isna().all()
+
+
 def test_what_an_earlier_report_left_goes(tmp_path):
-    write_record(tmp_path / "records", record())
+    other = record("kr", rate=0.1), record("kr", rate=0.05)
+    for made in (record(), *other):
+        write_record(tmp_path / "records", made)
     write_report(tmp_path)
-    old = tmp_path / "report" / "synthetic_old_1_dm.png"
+    report = tmp_path / "report"
+    old = report / "images" / "synthetic_old_1_dm.png"
     old.write_bytes(b"")
+    kept = report / "notes.md"
+    kept.write_text("mine")
+    stale = report / "rates.md", report / "figures" / "rates.svg"
+    assert all(path.exists() for path in stale)
+    for made in other:
+        (tmp_path / "records" / f"{made.hash}.json").unlink()
     write_report(tmp_path)
-    assert not old.exists()
+    assert not any(path.exists() for path in (old, *stale))
+    assert kept.exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_failed_and_unwanted_records_are_left_out(tmp_path):
     for made in (record(), record("kr")):
         write_record(tmp_path / "records", made)
@@ -96,11 +144,12 @@ def test_the_page_shows_the_transfer_table_where_there_are_more_networks(tmp_pat
         write_record(tmp_path / "records", made)
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "Accuracy by evaluation network" in page
-    assert "<th>ConvNet-3</th><th>MLP</th>" in page
+    assert '<th scope="col">ConvNet-3</th><th scope="col">MLP</th>' in page
     assert "<td>51.0 ± 1.4 (19.5)</td>" in page
-    assert 'src="transfer.png"' in page
+    assert 'src="figures/transfer.svg"' in page
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_failed_records_and_those_without_evaluation_are_left_out(tmp_path):
     empty = record("kr", evaluations=())
     failed = record("emd").model_copy(update={"status": "failed", "error": "x", "evaluations": ()})
@@ -110,6 +159,7 @@ def test_failed_records_and_those_without_evaluation_are_left_out(tmp_path):
     assert {line.split(",")[2] for line in (tmp_path / "report" / "accuracy.csv").read_text().splitlines()[1:]} == {"dm"}
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_files_that_cannot_be_read_are_named(tmp_path, capsys):
     write_record(tmp_path / "records", record())
     (tmp_path / "records" / "torn.json").write_text('{"hash": "x"')
@@ -118,7 +168,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path, capsys):
     write_report(tmp_path, log=log)
     lines = log.getvalue().splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith(f"not read: {tmp_path / 'records' / 'old.json'}: its form is version 1, not 2")
+    assert lines[0].startswith(f"not read: {tmp_path / 'records' / 'old.json'}: its form is version 1, not 3")
     assert "python -m bench.migrate" in lines[0]
     assert lines[1].startswith(f"not read: {tmp_path / 'records' / 'torn.json'}: ")
     assert capsys.readouterr().err == ""
@@ -140,19 +190,3 @@ def test_the_mistake_says_how_many_files_could_not_be_read_and_why(tmp_path):
 def test_importing_reports_is_cheap():
     code = "import sys, reports.__main__; sys.exit(not {'torch', 'pandas', 'matplotlib', 'numpy'}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("count", [3, 12, 25, 60])
-def test_no_two_methods_have_one_color(count):
-    columns = [*METHODS, *(f"own{i}" for i in range(60))][:count]
-    records = [record(name) for name in METHODS]
-    colors = palette(columns, Names.of(records))
-    assert len(colors) == len(set(colors.values())) == count
-    for name in set(columns) & set(METHODS):
-        assert colors[name.upper()] == METHODS[name].color
-
-
-def test_variants_of_a_method_differ_in_color():
-    colors = palette(["dm (a=1)", "dm (a=2)", "kr"], Names.of([record(), record("kr")]))
-    assert colors["DM (a=1)"] == METHODS["dm"].color
-    assert len(set(colors.values())) == 3
