@@ -30,7 +30,7 @@ from bench.settings import Settings
 from bench.spec import RunSpec
 from bench.storage import finished, read_folder
 from bench.types import Bundle
-from datasets import DATASETS, find_source, held_out
+from datasets import DATASETS, data_warnings, find_source, held_out, split_names
 from datasets.source import Source
 from methods import METHODS, find_method
 from reports import write_report
@@ -165,7 +165,7 @@ def parse(arguments: Sequence[str]) -> Options:
         raise unknown("--precision", typed.precision, ("auto", "fp32", "bf16"))
     return Options(
         methods=_settings(texts, methods, typed.profile),
-        sources=tuple(find_source(name, size=protocol.data.size) for name in dict.fromkeys(typed.datasets.split(","))),
+        sources=tuple(find_source(name, size=protocol.data.size) for name in dict.fromkeys(split_names(typed.datasets))),
         ipcs=_numbers("--ipc", typed.ipc, low=1),
         seeds=_numbers("--seeds", typed.seeds, low=0) if typed.seeds is not None else SEEDS[typed.profile],
         protocol=protocol,
@@ -281,7 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.report_only:
             sys.stdout.write(f"report: {write_report(options.out, log=sys.stderr)}\n")
             return 0
-        return run(options, out=sys.stdout, progress=sys.stderr)
+        with data_warnings(lambda text: sys.stderr.write(f"run_all.py: warning: {text}\n")):
+            return run(options, out=sys.stdout, progress=sys.stderr)
     except UsageError as error:
         sys.stderr.write(f"run_all.py: error: {error}\n")
         return 2

@@ -85,3 +85,35 @@ def test_a_terminal_gets_a_bar_for_the_grid_and_one_for_the_cell(tiny, tmp_path,
     assert "grid" in text
     assert "2/2" in text
     assert "dm" in text
+
+
+def save_pictures(folder, mode="RGB"):
+    """Write a set of two classes, six images each."""
+    generator = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("left", "right"):
+            place = folder / split / name
+            place.mkdir(parents=True)
+            for number in range(6):
+                pixels = generator.integers(0, 256, (20, 24, len(mode)), dtype=np.uint8)
+                Image.fromarray(pixels, mode).save(place / f"{number}.png")
+
+
+def test_the_path_of_a_folder_may_hold_commas(main, tiny, tmp_path):
+    save_pictures(tmp_path / "cats, dogs")
+    arguments = ["--methods", "random", "--datasets", f"digits,folder:{tmp_path / 'cats, dogs'}", "--ipc", "1"]
+    status, _, stderr = main(*tiny, *arguments, "--out", tmp_path / "out")
+    assert status == 0, stderr
+    assert len(read_records(tmp_path / "out")) == 2
+
+
+def test_what_a_user_should_hear_of_the_data_is_one_line_on_the_standard_error(main, tiny, tmp_path):
+    save_pictures(tmp_path / "pets", mode="RGBA")
+    status, _, stderr = main(
+        *tiny, "--methods", "random", "--datasets", f"folder:{tmp_path / 'pets'}", "--ipc", "1", "--out", tmp_path / "out"
+    )
+    assert status == 0, stderr
+    lines = [line for line in stderr.splitlines() if line.startswith("run_all.py: warning: ")]
+    assert lines
+    assert any("alpha" in line for line in lines)
+    assert "Warning:" not in stderr

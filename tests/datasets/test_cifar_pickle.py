@@ -188,6 +188,8 @@ def test_a_forged_array_is_refused(tmp_path, forgery):
     with pytest.raises(UsageError) as caught:
         find_source("cifar10").load(tmp_path)
     assert str(file) in str(caught.value)
+    if "type of numbers" in forgery:  # it is refused before numpy sees it
+        assert "arrays of type 'os.system'; valid: whole numbers or floats" in str(caught.value)
 
 
 def test_a_forged_batch_is_not_run_by_torchvision_either(tmp_path, monkeypatch):

@@ -259,8 +259,9 @@ def test_alpha_channels_are_dropped_and_said_each_time(tmp_path, mode):
         assert np.array_equal(bundle.test.images.numpy(), written["test"][0].transpose(0, 3, 1, 2))
 
 
-def test_another_format_under_the_name_of_one_is_not_opened(tmp_path):
+def test_another_format_under_the_name_of_one_is_not_opened(tmp_path, monkeypatch):
     # Pillow hands PostScript to another program, whatever the file is called.
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *arguments, **options: pytest.fail("starts a program"))
     fruit(tmp_path)
     file = tmp_path / "train" / "pear" / "0.png"
     Image.new("RGB", (8, 8)).save(file, format="EPS")
