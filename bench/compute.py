@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.compile_cost import Kind
 from bench.errors import UsageError
-from bench.kernels import COMPILE_FLOPS, Kernel, Kind, kernel_of
+from bench.kernels import Kernel, kernel_of
 from bench.networks.network import Network
 from bench.networks.weights import Weights
 from bench.settings import Precision
@@ -110,7 +111,7 @@ class Compute:
 
     def kernel(self, kind: Kind, network: Network, flops: float, *, training: bool = True) -> Kernel:
         """Return a kernel for a cell that will spend about `flops` floating-point operations in it; see `kernel_of`."""
-        return kernel_of(kind, network, training=training, compile=flops >= COMPILE_FLOPS)
+        return kernel_of(kind, network, flops=flops, device=self.device.type, training=training)
 
     def features(self, kernel: Kernel, network: Network, images: Tensor, weights: Weights, *, training: bool = True) -> Tensor:
         """Return features of images, chunk by chunk, without gradient.

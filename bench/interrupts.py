@@ -1,7 +1,7 @@
 """Interruptions: a signal ends a run at a moment when nothing is half done.
 
 While a grid runs, SIGINT (Ctrl-C), SIGTERM and SIGHUP are noted, and the work asks for them where its state is whole: between
-two iterations, batches or cells. A second signal does not wait.
+two iterations, batches or cells. Where that takes longer than `GRACE` seconds, or a second signal comes, the run ends at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """The signals that end a run; SIGHUP is not everywhere."""
+
+GRACE = 5.0
+"""Seconds that the work has to come to such a moment."""
 
 _received: list[int] = []
 
@@ -49,10 +52,13 @@ def listening() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _note) for number in SIGNALS}
+    handlers = dict.fromkeys(SIGNALS, _note) | ({signal.SIGALRM: _end} if hasattr(signal, "setitimer") else {})
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         _received.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -62,3 +68,9 @@ def _note(number: int, frame: FrameType | None) -> None:
     _received.append(number)
     if len(_received) > 1:
         raise Interrupted(number)
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(_received[0])

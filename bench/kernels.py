@@ -1,6 +1,7 @@
 """Kernels: the functions of tensors that take most of the time, compiled where that pays.
 
-Compilation fuses norm, ReLU and pooling. It costs seconds, so a kernel is compiled only where a cell has work enough for it.
+Compilation fuses norm, ReLU and pooling. It costs seconds, so a kernel is compiled only where that saves a cell more of them:
+`bench/compile_cost.py`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,16 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.compile_cost import Estimate, Kind
 from bench.networks.network import Network
-
-COMPILE_FLOPS = 3e12
-"""A kernel with less work than this in one cell (about 30 s of eager time on two cores) is not compiled."""
-
-Kind = Literal["features", "features with gradient", "loss", "losses", "layer sums"]
 
 
 @lru_cache(maxsize=1)
@@ -33,15 +31,15 @@ def _compiler_missing() -> str:
     return "" if compiler and shutil.which(compiler) else "no C++ compiler"
 
 
-class Kernel:
-    """A function of tensors, compiled for each shape; where that fails, the eager function. `note` says which, and why."""
+class Function:
+    """A function of tensors, compiled for each shape; where that fails, the eager function. `failure` says why."""
 
     def __init__(self, eager: Callable[..., Any], to_compile: Callable[..., Any] | None = None) -> None:
-        """Take the eager function, and the one to compile at its first call where there is work enough."""
-        reason = _compiler_missing() if to_compile else "too little work to pay for compiling"
-        self.note = f"eager: {reason}" if reason else "compiled"
+        """Take the eager function and, to compile it at its first call, the one to compile."""
+        self.failure = _compiler_missing() if to_compile else ""
         self._eager = eager
-        self._compiled = None if reason or to_compile is None else torch.compile(to_compile, fullgraph=True, dynamic=False)
+        possible = to_compile is not None and not self.failure
+        self._compiled = torch.compile(to_compile, fullgraph=True, dynamic=False) if possible else None
 
     def __call__(self, *arguments: Any) -> Any:
         """Return the function's value."""
@@ -49,30 +47,64 @@ class Kernel:
             try:
                 return self._compiled(*arguments)
             except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
-                self.note = f"eager: compiling failed ({type(error).__name__})"
+                self.failure = f"compiling failed ({type(error).__name__})"
                 self._compiled = None
         return self._eager(*arguments)
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """The function that computes a kernel of one cell, and why it is compiled there or not."""
+
+    function: Function
+    estimate: Estimate
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return the function's value."""
+        return self.function(*arguments)
+
+    @property
+    def note(self) -> str:
+        """How the kernel is run, and why, for the record."""
+        if not self.estimate.compile:
+            return f"eager: {self.estimate.reason}"
+        return f"eager: {self.function.failure}" if self.function.failure else f"compiled: {self.estimate.reason}"
+
+
 @cache
-def kernel_of(kind: Kind, network: Network, *, training: bool, compile: bool) -> Kernel:
-    """Return the kernel that all cells of a run share.
+def function_of(kind: Kind, network: Network, *, training: bool, compile: bool) -> Function:
+    """Return the function that all cells of a run share.
 
     Args:
         kind: `features` without gradient, `features with gradient`, the training `loss`, the `losses` of several networks with
             a dimension of networks in front of all tensors, or the `layer sums` of `layer_sums`.
         network: the architecture.
         training: whether batch norm takes the statistics of its batch.
-        compile: whether there is work enough to pay for compiling.
+        compile: whether to compile it.
 
     """
     make = _MAKERS[kind]
     if not compile:
-        return Kernel(make(network, training, False))
+        return Function(make(network, training, False))
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no CUDA
     # One code object serves every network and shape of a run; the default limit of 8 would stop at the third dataset.
     torch._dynamo.config.recompile_limit = 256
-    return Kernel(make(network, training, False), make(network, training, True))
+    return Function(make(network, training, False), make(network, training, True))
+
+
+def kernel_of(kind: Kind, network: Network, *, flops: float, device: str, training: bool = True) -> Kernel:
+    """Return a kernel for a cell that will spend about `flops` floating-point operations in it.
+
+    Args:
+        kind: as of `function_of`.
+        network: the architecture.
+        flops: the operations.
+        device: the type of the device, such as `cpu`.
+        training: whether batch norm takes the statistics of its batch.
+
+    """
+    estimate = Estimate.of(kind, network, flops, device)
+    return Kernel(function_of(kind, network, training=training, compile=estimate.compile), estimate)
 
 
 def _features(network: Network, training: bool, compiled: bool) -> Callable[..., Tensor]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from bench.lazy import torch
 from bench.method import FeatureLoss, FeatureMatching
 from bench.settings import Count, Positive, Precision
-from methods.critic import CriticTraining, Optimizer, init_critics
+from methods.ascent import Optimizer
+from methods.critic import CriticTraining, init_critics
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import matplotlib
+
+from reports.figures.figure import STYLE, write_drawing
 from reports.measurements import Measurement, Run, read_benchmarks
-from reports.scaling import QUANTITIES, plot_scaling, scaling_markdown
+from reports.scaling import QUANTITIES, crossovers, draw_scaling, scaling_table
+from reports.tables.table import Row, Table, TableCell, environment
 
 
 def _ratio(run: Run, entry: Measurement) -> float | None:
@@ -16,19 +20,15 @@ def _ratio(run: Run, entry: Measurement) -> float | None:
     return reference[0].seconds / entry.seconds if reference else None
 
 
-def _share(precision: str) -> Callable[[Run, Measurement], float | None]:
-    """Return the measure: percent of the rate of the matrix product in `precision`."""
-
-    def measure(run: Run, entry: Measurement) -> float | None:
-        most = run.gemm(precision)
-        return None if most is None or entry.rate is None else 100 * entry.rate / most
-
-    return measure
+def _own_share(run: Run, entry: Measurement) -> float | None:
+    """Return the percent of the rate that the matrix product reaches in the same precision, in the same run."""
+    most = run.gemm(entry.precision)
+    return None if most is None or entry.rate is None else 100 * entry.rate / most
 
 
 def _floors(run: Run, entry: Measurement) -> float | None:
     """Return how many times the seconds that the work takes at the rate of the matrix product in its own precision."""
-    share = _share(entry.precision)(run, entry)
+    share = _own_share(run, entry)
     return None if share is None else 100 / share
 
 
@@ -57,6 +57,7 @@ class Goal:
 
 
 _TIMES = "times faster"
+_OF_GEMM = "% of the matrix product's rate"
 _TRANSPORT = [
     Goal(
         f"{name} 256 x {m}", f"{label} loss and gradient, 10 classes, 256 x {m}", _iterations, "at most", 0.15, "DM iterations"
@@ -65,8 +66,8 @@ _TRANSPORT = [
     for m in (10, 50)
 ]
 GOALS = (
-    Goal("dm iteration", "DM iteration, 10 classes x 256 real, IPC 10, 28x28", _ratio, "at least", 4.5, _TIMES),
-    Goal("real features", "features of its 2,560 real images", _share("bf16"), "at least", 75, "% of the bf16 GEMM rate"),
+    Goal("dm iteration", "DM iteration, 10 classes x 256 real, IPC 10, 28x28", _own_share, "at least", 80, _OF_GEMM),
+    Goal("real features", "features of its 2,560 real images", _own_share, "at least", 80, _OF_GEMM),
     Goal("kr critics 64 + 1", "KR critics, 10 classes, 100 steps, 64 real + 1", _ratio, "at least", 6, _TIMES),
     Goal("kr critics 256 + 10", "KR critics, 10 classes, 100 steps, 256 real + 10", _ratio, "at least", 3, _TIMES),
     Goal("kr critics 256 + 10", "the same", _floors, "at most", 1.5, "GEMM floors"),
@@ -83,88 +84,99 @@ def _seconds(value: float) -> str:
     return f"{value:.2f} s" if value >= 1 else f"{1e3 * value:.3g} ms"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
-def speed_markdown(run: Run) -> str:
+def speed_table(run: Run) -> Table:
     """Return the table of comparisons: a row for each fast path and goal that was measured."""
     rates = [f"{name} {rate / 1e9:.0f} GFLOP/s" for name in ("fp32", "bf16") if (rate := run.gemm(name)) is not None]
-    lines = [
-        "## Fast paths beside the plain reference",
-        "",
-        f"Matrix product of 2048 x 2048, measured in the same run: {', '.join(rates) or 'not measured'}. The reference is "
-        "`tests/perf/reference.py`: loops over classes, of modules, in float32. Seconds are medians; GFLOP/s count "
-        "multiplications and additions of convolutions and matrix products; % of GEMM is in the path's own precision.",
-        "",
-        "| what | precision | reference | ours | ratio | GFLOP/s | % of GEMM | goal | reached? |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
-    ]
-    missing = []
-    for goal in GOALS:
-        entries = run.of(goal.group, "fast")
-        if not entries:
-            missing.append(goal.what if goal.what != "the same" else goal.group)
-        for entry in entries:
-            lines.append(_speed_row(run, goal, entry))
-    if missing:
-        lines += ["", f"Not measured in this run: {'; '.join(dict.fromkeys(missing))}."]
-    return "\n".join(lines) + "\n"
+    measured = [(goal, run.of(goal.group, "fast")) for goal in GOALS]
+    missing = dict.fromkeys(goal.what if goal.what != "the same" else goal.group for goal, entries in measured if not entries)
+    return Table(
+        name="benchmarks_speed",
+        title="Fast paths beside the plain reference",
+        label_heads=("what", "precision"),
+        heads=("reference", "ours", "ratio", "GFLOP/s", "% of GEMM", "goal", "reached?"),
+        rows=tuple(_speed_row(run, goal, entry) for goal, entries in measured for entry in entries),
+        caption=(
+            f"Matrix product of 2048 x 2048, measured in the same run: {', '.join(rates) or 'not measured'}. The reference is "
+            "`tests/perf/reference.py`: loops over classes, of modules, in float32. Seconds are medians; GFLOP/s count "
+            "multiplications and additions of convolutions and matrix products; % of GEMM is in the path's own precision.",
+            *((f"Not measured in this run: {'; '.join(missing)}.",) if missing else ()),
+        ),
+        text_columns=(0, 1),
+        level=2,
+    )
 
 
-def _speed_row(run: Run, goal: Goal, entry: Measurement) -> str:
+def _speed_row(run: Run, goal: Goal, entry: Measurement) -> Row:
     reference, value = run.of(goal.group, "reference"), goal.measure(run, entry)
     verdict = "unknown" if value is None else f"{'yes' if goal.reached(value) else 'no'}: {value:.3g}"
     cells = (
-        goal.what,
-        entry.precision,
-        _seconds(reference[0].seconds) if reference else "",
-        _seconds(entry.seconds),
-        _number(_ratio(run, entry), ".2f"),
-        _number(None if entry.rate is None else entry.rate / 1e9, ".0f"),
-        _number(_share(entry.precision)(run, entry), ".0f"),
-        f"{goal.sense} {goal.limit:g} {goal.unit}",
-        verdict,
+        TableCell(text=_seconds(reference[0].seconds) if reference else ""),
+        TableCell(text=_seconds(entry.seconds)),
+        TableCell(value=_ratio(run, entry), digits=2),
+        TableCell(value=None if entry.rate is None else entry.rate / 1e9, digits=0),
+        TableCell(value=_own_share(run, entry), digits=0),
+        TableCell(text=f"{goal.sense} {goal.limit:g} {goal.unit}"),
+        TableCell(text=verdict),
     )
-    return f"| {' | '.join(cells)} |"
+    return Row((goal.what, entry.precision), cells)
 
 
-def memory_markdown(run: Run) -> str:
-    """Return the table of peak memory, or nothing where none was measured."""
-    entries = [entry for entry in run.of("memory", "fast") if entry.peak_mib is not None and entry.limit_mib is not None]
-    if not entries:
-        return ""
-    lines = [
-        "## Memory of an iteration with 100 classes x 256 real images, IPC 10",
-        "",
-        "Peak of the process in that iteration, libraries and compiler included; seconds of the one call, compiling included.",
-        "",
-        "| loss | seconds | peak MiB | limit MiB | under it? |",
-        "| --- | ---: | ---: | ---: | --- |",
-    ]
-    for entry in entries:
-        assert entry.peak_mib is not None
-        assert entry.limit_mib is not None
-        under = "yes" if entry.peak_mib < entry.limit_mib else "no"
-        lines.append(f"| {entry.loss} | {entry.seconds:.1f} | {entry.peak_mib:.0f} | {entry.limit_mib:.0f} | {under} |")
-    return "\n".join(lines) + "\n"
+def memory_table(run: Run) -> Table | None:
+    """Return the table of peak memory, or None where none was measured."""
+    rows = []
+    for entry in run.of("memory", "fast"):
+        if entry.peak_mib is not None and entry.limit_mib is not None:
+            numbers = (
+                TableCell(value=entry.seconds),
+                *(TableCell(value=mib, digits=0) for mib in (entry.peak_mib, entry.limit_mib)),
+            )
+            under = TableCell(text="yes" if entry.peak_mib < entry.limit_mib else "no")
+            rows.append(Row((entry.loss,), (*numbers, under)))
+    if not rows:
+        return None
+    return Table(
+        name="benchmarks_memory_limit",
+        title="Memory of an iteration with 100 classes x 256 real images, IPC 10",
+        label_heads=("loss",),
+        heads=("seconds", "peak MiB", "limit MiB", "under it?"),
+        rows=tuple(rows),
+        caption=(
+            "Peak of the process in that iteration, libraries and compiler included; seconds of the one call, compiling "
+            "included.",
+        ),
+        level=2,
+    )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page: a table, the stem of the picture beside it, if there is one, and lines below it."""
+
+    table: Table
+    picture: str = ""
+    lines: Sequence[str] = ()
 
 
 def write_benchmarks(path: Path, out: Path) -> Path:
-    """Write `<out>/report/benchmarks.md`, and plots beside it, from a file of benchmarks; return the page.
+    """Write `<out>/report/benchmarks.md` from a file of benchmarks, and figures beside it; return the page.
 
     Raise `UsageError` where the file is missing or holds no benchmarks.
     """
     run = read_benchmarks(path)
-    report = out / "report"
-    report.mkdir(parents=True, exist_ok=True)
-    parts = [f"# Speed and memory\n\n{run.where}\n", speed_markdown(run), memory_markdown(run)]
-    points = run.of("scaling", "fast")
-    for quantity in QUANTITIES:
-        picture = report / f"benchmarks_{quantity}.png"
-        picture.unlink(missing_ok=True)  # it may be of another run
-        if plot_scaling(points, quantity, picture):
-            parts.append(scaling_markdown(points, quantity, picture.name))
+    report, folder = out / "report", out / "report" / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("benchmarks_*"):  # they may be of another run
+        old.unlink()
+    memory, points = memory_table(run), run.of("scaling", "fast")
+    parts = [Part(speed_table(run)), *((Part(memory),) if memory else ())]
+    with matplotlib.rc_context(STYLE):
+        for quantity in QUANTITIES:
+            drawing = draw_scaling(points, quantity)
+            if drawing is not None:
+                write_drawing(drawing, folder, f"benchmarks_{quantity}")
+                lines = crossovers(points) if quantity == "time" else ()
+                parts.append(Part(scaling_table(points, quantity), f"figures/benchmarks_{quantity}", lines))
     page = report / "benchmarks.md"
-    page.write_text("\n".join(part for part in parts if part), encoding="utf-8")
+    text = environment().get_template("benchmarks.md").render(where=run.where, parts=parts)
+    page.write_text(text, encoding="utf-8")
     return page

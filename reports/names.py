@@ -24,8 +24,8 @@ _STEP_SIZES = ("match.rate", "match.lr_images")
 """Sizes of a step, each of one optimizer; under the other one they are None, which says nothing."""
 
 
-_BY_IPC = "match.iterations"
-"""A setting that may follow from the IPC: it makes a variant only where records of one IPC differ in it."""
+_BY_IPC = frozenset({"match.iterations", "match.real_batch", "eval.nets", "eval.epochs"})
+"""How long and how large: these may follow from the IPC, and make a variant only where records of one IPC differ in them."""
 
 
 def dataset_rank(name: str) -> tuple[int, str]:
@@ -38,6 +38,11 @@ class Column(NamedTuple):
 
     method: str
     variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """The two as one word for a file: `kr`, or `kr (kr.hidden=64)`."""
+        return f"{self.method} ({self.variant})" if self.variant else self.method
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def _relative(fields: Mapping[str, Any], precision: str) -> dict[str, Any]:
 def variants(records: Sequence[RunRecord]) -> dict[str, str]:
     """Return for each record, by hash, what tells it from other records of its method, or an empty text.
 
-    A setting counts where it differs between records of one dataset and method (iterations: of one IPC, too). Evaluation
+    A setting counts where it differs between records of one dataset and method (numbers of iterations, images, networks and epochs: of one IPC, too). Evaluation
     networks make no variant, and the rate of a step makes none: `reports.results` keeps rates apart.
     """
     return _variants(records, {record.hash: flat_settings(record.spec) for record in records})
@@ -137,7 +142,7 @@ def _variants(records: Sequence[RunRecord], settings: Mapping[str, Mapping[str, 
     for record in records:
         spec, fields = record.spec, settings[record.hash]
         for name in names:
-            values[spec.method, name, spec.dataset, spec.ipc if name == _BY_IPC else None].add(str(fields.get(name)))
+            values[spec.method, name, spec.dataset, spec.ipc if name in _BY_IPC else None].add(str(fields.get(name)))
     differing: dict[str, set[str]] = defaultdict(set)
     for (method, name, *_), members in values.items():
         if len(members) > 1:

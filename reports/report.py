@@ -15,6 +15,7 @@ from reports.figures import figures
 from reports.figures.figure import write_figure
 from reports.formats import write_csv
 from reports.images import write_images
+from reports.names import Column
 from reports.page import Page, render_page
 from reports.reading import finished_records
 from reports.results import Results
@@ -25,8 +26,10 @@ _OWN = (".csv", ".md", ".parquet", ".pdf", ".png", ".svg", ".tex")
 
 
 def accuracy_frame(results: Results) -> pd.DataFrame:
-    """Return the main evaluations alone: one row a network."""
-    return results.main[["dataset", "ipc", "method", "variant", "seed", "network", "accuracy"]]
+    """Return the main evaluations alone, one row a network, as every version has written them: a variant stands in brackets."""
+    frame = results.main
+    columns = [Column(*pair).name for pair in zip(frame["method"], frame["variant"], strict=True)]
+    return frame.assign(method=columns)[["dataset", "ipc", "method", "seed", "network", "accuracy"]]
 
 
 def write_report(out: Path, *, wanted: Collection[str] | None, log: TextIO | None) -> Path:
@@ -63,8 +66,10 @@ def _remove_old(report: Path, *places: Path) -> None:
     """Remove what an earlier report left that this one may not write: it may be of records that are gone."""
     names = {"results", "checkpoints", "losses", *(entry.name for entry in TABLES)}
     old = [path for path in report.iterdir() if path.suffix in _OWN and path.stem in names]
-    for path in [*old, *(path for folder in places for path in folder.iterdir() if path.suffix in _OWN)]:
-        path.unlink()
+    old += [path for folder in places for path in folder.iterdir() if path.suffix in _OWN]
+    for path in old:
+        if not path.name.startswith("benchmarks_"):  # of `--benchmarks`, which no record makes
+            path.unlink()
 
 
 def _write_frames(results: Results, report: Path) -> None:

@@ -6,21 +6,21 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import FixedLocator, NullLocator
+import pandas as pd
+from matplotlib.ticker import FixedLocator
 
 from bench.records import MethodFacts
+from reports.figures.figure import Drawing
+from reports.figures.style import log_axis
 from reports.measurements import Measurement
+from reports.tables.table import Row, Table, TableCell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-matplotlib.use("Agg")  # no window, wherever the report is made
 
 Quantity = Literal["time", "memory"]
 QUANTITIES: tuple[Quantity, ...] = ("time", "memory")
@@ -129,71 +129,68 @@ def _extrapolated(a: Curve, b: Curve) -> float | None:
         return float(np.exp((factor_b - factor_a) / (slope_a - slope_b)))
 
 
-def scaling_markdown(points: Sequence[Measurement], quantity: Quantity, picture: str) -> str:
-    """Return the section of one quantity: the picture, the fitted exponents, and for time the crossovers.
+def swept_curves(points: Sequence[Measurement], quantity: Quantity) -> dict[str, list[Curve]]:
+    """Return the curves of each axis along which a loss was swept."""
+    return {axis: swept for axis in AXES if (swept := curves(points, quantity, axis))}
 
-    Args:
-        points: all measurements of the scaling of losses.
-        quantity: which of their values.
-        picture: the name of the picture's file.
 
-    """
+def scaling_table(points: Sequence[Measurement], quantity: Quantity) -> Table:
+    """Return the fitted exponents: a row for each axis, a column for each loss."""
+    swept = swept_curves(points, quantity)
+    facts = {curve.loss: curve.facts for of_axis in swept.values() for curve in of_axis}
+    losses = sorted(facts, key=lambda loss: (facts[loss].order, loss))
     base = ", ".join(f"{name} = {size}" for name, size in points[0].base.items())
-    title = "Time" if quantity == "time" else "Memory"
     values = (
         "Seconds of loss and gradient" if quantity == "time" else "Rise of resident memory during loss and gradient, in MiB"
     )
-    by_axis = {axis: {curve.loss: curve for curve in curves(points, quantity, axis)} for axis in AXES}
-    facts = {loss: curve.facts for swept in by_axis.values() for loss, curve in swept.items()}
-    losses = sorted(facts, key=lambda loss: (facts[loss].order, loss))
-    lines = [
-        f"## {title} of each loss as sizes grow",
-        "",
-        f"{values}; one size is changed at a time from {base}. Exponents are of power laws fitted to all points of a sweep; "
-        "a fixed cost makes them smaller than they are for large sizes.",
-        "",
-        f"![{title} by size]({picture})",
-        "",
-        "| exponent of | " + " | ".join(facts[loss].label for loss in losses) + " |",
-        "| --- |" + " ---: |" * len(losses),
-    ]
-    for axis, swept in by_axis.items():
-        if swept:
-            cells = [f"{swept[loss].line[0]:.2f}" if loss in swept else "" for loss in losses]
-            lines.append(f"| {axis} | {' | '.join(cells)} |")
-    if quantity == "time":
-        lines += ["", "Crossovers of Sinkhorn, EMD and KR (differences under a tenth count as none):", ""]
-        for axis, swept in by_axis.items():
-            compared = [swept[loss] for loss in _COMPARED if loss in swept]
-            texts = [crossover(a, b) for a, b in itertools.combinations(compared, 2)]
-            lines += [f"- over {axis}: {text}." for text in texts if text]
-    return "\n".join(lines) + "\n"
+    rows = []
+    for axis, of_axis in swept.items():
+        exponents = {curve.loss: TableCell(value=curve.line[0], digits=2) for curve in of_axis}
+        rows.append(Row((axis,), tuple(exponents.get(loss, TableCell()) for loss in losses)))
+    return Table(
+        name=f"benchmarks_{quantity}",
+        title=f"{'Time' if quantity == 'time' else 'Memory'} of each loss as sizes grow",
+        label_heads=("exponent of",),
+        heads=tuple(facts[loss].label for loss in losses),
+        rows=tuple(rows),
+        caption=(
+            f"{values}; one size is changed at a time from {base}. Exponents are of power laws fitted to all points of a "
+            "sweep; a fixed cost makes them smaller than they are for large sizes.",
+        ),
+        level=2,
+    )
 
 
-def plot_scaling(points: Sequence[Measurement], quantity: Quantity, path: Path) -> bool:
-    """Draw a log-log panel for each axis, with exponents in the legends.
+def crossovers(points: Sequence[Measurement]) -> list[str]:
+    """Say for each axis which of Sinkhorn, EMD and KR is faster, pair by pair, and where that changes."""
+    lines = []
+    for axis, of_axis in swept_curves(points, "time").items():
+        by_loss = {curve.loss: curve for curve in of_axis}
+        compared = [by_loss[loss] for loss in _COMPARED if loss in by_loss]
+        texts = [crossover(a, b) for a, b in itertools.combinations(compared, 2)]
+        lines += [f"over {axis}: {text}" for text in texts if text]
+    return lines
 
-    Args:
-        points: all measurements of the scaling of losses.
-        quantity: which of their values.
-        path: where the picture goes.
 
-    Returns:
-        Whether there is a picture: none is drawn where no loss was swept.
-
-    """
-    by_axis = {axis: swept for axis in AXES if (swept := curves(points, quantity, axis))}
+def draw_scaling(points: Sequence[Measurement], quantity: Quantity) -> Drawing | None:
+    """Return a log-log panel for each axis, with exponents in the legends, or None where no loss was swept."""
+    by_axis = swept_curves(points, quantity)
     if not by_axis:
-        return False
+        return None
     size = (4.2 * len(by_axis), 4.2)
-    figure, grid = plt.subplots(1, len(by_axis), figsize=size, squeeze=False, sharey=True, layout="constrained")
-    for axes, (axis, swept) in zip(grid[0], by_axis.items(), strict=True):
-        _draw_axis(axes, swept)
+    canvas, grid = plt.subplots(1, len(by_axis), figsize=size, squeeze=False, sharey=True, layout="constrained")
+    for axes, (axis, of_axis) in zip(grid[0], by_axis.items(), strict=True):
+        _draw_axis(axes, of_axis)
         axes.set_xlabel(AXES[axis])
     grid[0, 0].set_ylabel("seconds, loss and gradient" if quantity == "time" else "rise of resident memory (MiB)")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-    return True
+    numbers = [
+        (axis, curve.loss, size, value, curve.line[0])
+        for axis, of_axis in by_axis.items()
+        for curve in of_axis
+        for size, value in zip(curve.sizes, curve.values, strict=True)
+    ]
+    unit = "seconds" if quantity == "time" else "mib"
+    return Drawing(canvas, pd.DataFrame(numbers, columns=["axis", "loss", "size", unit, "exponent"]))
 
 
 def _draw_axis(axes: Axes, swept: Sequence[Curve]) -> None:
@@ -205,9 +202,8 @@ def _draw_axis(axes: Axes, swept: Sequence[Curve]) -> None:
         axes.plot(curve.sizes, curve.values, marker="o", linestyle="none", color=color, label=label)
         axes.plot(curve.sizes, np.exp(factor) * np.asarray(curve.sizes, float) ** exponent, color=color, linewidth=1)
     ticks = sorted({size for curve in swept for size in curve.sizes})
-    axes.set(xscale="log", yscale="log")
+    log_axis(axes)
+    log_axis(axes, "y")
     axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([str(tick) for tick in ticks])
     axes.legend(fontsize=7)
     axes.grid(alpha=0.3)

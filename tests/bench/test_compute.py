@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import bench.kernels
+from bench.compile_cost import Estimate
 from bench.compute import Compute, resolve_precision
 from bench.errors import UsageError
-from bench.kernels import COMPILE_FLOPS, Kernel, kernel_of
+from bench.kernels import Function, Kernel, function_of
 from bench.networks.network import fit
 from bench.networks.weights import Weights
 
@@ -49,7 +50,7 @@ def test_a_compiled_kernel_gives_the_same_features_and_gradients():
     compute = Compute.choose(device="cpu", precision="fp32")
     compiled, eager = (compute.kernel("features", NETWORK, flops) for flops in (1e15, 0))
     features = compute.features(compiled, NETWORK, IMAGES, WEIGHTS)
-    assert compiled.note == "compiled"
+    assert compiled.note.startswith("compiled: saves about ")
     assert eager.note.startswith("eager")
     assert relative_error(features, exact_features()) < 1e-5
     assert relative_error(compute.features(eager, NETWORK, IMAGES, WEIGHTS), exact_features()) < 1e-5
@@ -62,20 +63,21 @@ def test_a_compiled_kernel_gives_the_same_features_and_gradients():
     torch.testing.assert_close(*slopes, atol=1e-5, rtol=1e-3)
 
 
-def test_one_kernel_serves_all_cells_with_enough_work():
+def test_one_function_serves_all_cells_of_a_kind_and_network():
     compute = Compute(torch.device("cpu"), "fp32", 1)
-    eager = compute.kernel("features", NETWORK, COMPILE_FLOPS / 2)
-    assert compute.kernel("features", NETWORK, 1.0) is eager
-    assert kernel_of("features", NETWORK, training=True, compile=False) is eager
-    assert compute.kernel("features", NETWORK, 1.0, training=False) is not eager
-    assert compute.kernel("loss", NETWORK, 1.0) is not eager
+    function = compute.kernel("features", NETWORK, 2.0).function
+    assert compute.kernel("features", NETWORK, 1.0).function is function
+    assert function_of("features", NETWORK, training=True, compile=False) is function
+    assert compute.kernel("features", NETWORK, 1.0, training=False).function is not function
+    assert compute.kernel("loss", NETWORK, 1.0).function is not function
 
 
 def test_a_kernel_that_cannot_be_compiled_runs_eagerly_and_says_so(monkeypatch):
     monkeypatch.setattr(bench.kernels, "_compiler_missing", lambda: "no C++ compiler")
-    kernel = Kernel(lambda x: x + 1, lambda x: x + 2)
-    assert kernel(torch.ones(2)).tolist() == [2, 2]
-    assert kernel.note == "eager: no C++ compiler"
+    function = Function(lambda x: x + 1, lambda x: x + 2)
+    assert function(torch.ones(2)).tolist() == [2, 2]
+    assert Kernel(function, Estimate(True, "it pays")).note == "eager: no C++ compiler"
+    assert Kernel(function, Estimate(False, "it does not pay")).note == "eager: it does not pay"
 
 
 def test_a_failing_compiler_falls_back(monkeypatch):
@@ -84,7 +86,8 @@ def test_a_failing_compiler_falls_back(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", lambda function, **options: fail)
     monkeypatch.setattr(bench.kernels, "_compiler_missing", lambda: "")
-    kernel = Kernel(lambda x: x + 1, lambda x: x + 2)
+    kernel = Kernel(Function(lambda x: x + 1, lambda x: x + 2), Estimate(True, "it pays"))
+    assert kernel.note == "compiled: it pays"
     assert kernel(torch.ones(2)).tolist() == [2, 2]
     assert kernel.note == "eager: compiling failed (InductorError)"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
 
 import pytest
@@ -266,6 +267,15 @@ def test_a_second_signal_does_not_wait():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_work_that_comes_to_no_end_is_ended_all_the_same(monkeypatch):
+    monkeypatch.setattr(interrupts, "GRACE", 0.05)
+    with interrupts.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted) as error:
+            time.sleep(30)
+        assert error.value.name == "SIGTERM"
 
 
 def test_the_state_is_read_without_running_code(tmp_path):

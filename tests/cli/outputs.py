@@ -17,9 +17,9 @@ SMALL = tuple(name for name in METHODS if name not in WHOLE)
 SELECTION = tuple(name for name in SMALL if name not in (*MATCHING, *OWN_LOOP))
 """Methods that choose real images: the coresets, and `random`."""
 
-PLOTS = ("accuracy.png", "timing.png", "accuracy_vs_time.png", "transfer.png")
+FIGURES = ("answer", "accuracy_1", "pareto_1", "timing_1")
 TABLES = ("table2.md", "table2.csv", "table2.tex", "transfer.md", "transfer.csv", "transfer.tex", "timing.md", "timing.csv")
-REPORT = (*TABLES, "accuracy.csv", "index.html", *PLOTS)
+REPORT = (*TABLES, "timing.tex", "accuracy.csv", "results.csv", "results.parquet", "index.html", "figures", "images")
 
 
 def read_csv(path):

@@ -95,8 +95,8 @@ def save_pictures(folder, mode="RGB"):
             place = folder / split / name
             place.mkdir(parents=True)
             for number in range(6):
-                pixels = generator.integers(0, 256, (20, 24, len(mode)), dtype=np.uint8)
-                Image.fromarray(pixels, mode).save(place / f"{number}.png")
+                pixels = generator.integers(0, 256, (20, 20, len(mode)), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.png")
 
 
 def test_the_path_of_a_folder_may_hold_commas(main, tiny, tmp_path):

@@ -91,9 +91,9 @@ def test_a_network_that_is_there_is_not_evaluated_again(grid, tree, monkeypatch)
     asked = []
     real = bench.evaluate.evaluate
 
-    def spy(task, syn, settings, name):
+    def spy(task, syn, settings, name, **options):
         asked.append((task.spec.method, name))
-        return real(task, syn, settings, name)
+        return real(task, syn, settings, name, **options)
 
     monkeypatch.setattr("bench.runner.evaluate", spy)
     for networks in ("convnet,mlp", "mlp,convnet", "mlp", "convnet"):
@@ -144,10 +144,10 @@ def test_force_distills_and_evaluates_again(grid, tree):
 def test_a_network_that_fails_leaves_the_other_evaluations(grid, tree, monkeypatch):
     real = bench.evaluate.evaluate
 
-    def evaluate(task, syn, settings, name):
+    def evaluate(task, syn, settings, name, **options):
         if name == "lenet":
             raise RuntimeError("no lenet today")
-        return real(task, syn, settings, name)
+        return real(task, syn, settings, name, **options)
 
     monkeypatch.setattr("bench.runner.evaluate", evaluate)
     status, stdout, _ = grid.run("--set", "eval.networks=convnet,mlp,lenet", methods="random,dm")
@@ -260,10 +260,10 @@ def test_the_cross_architecture_table_has_methods_down_and_networks_across(grid)
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert cells[0][-3:] == ["ConvNet-2", "MLP", "LeNet"]
     assert [row[-4] for row in cells[2:]] == ["Random", "Herding", "DM", "Whole"]
-    with Image.open(report / "transfer.png") as image:
+    with Image.open(report / "figures" / "transfer.png") as image:
         assert image.convert("L").getextrema()[0] < 100
     page = (report / "index.html").read_text()
-    assert "transfer.png" in page
+    assert "figures/transfer.svg" in page
     assert "LeNet" in page
 
 

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from outputs import PLOTS, REPORT, SMALL, TABLES, accuracies_of, read_csv
+from outputs import FIGURES, REPORT, SMALL, TABLES, accuracies_of, read_csv
 from PIL import Image
 
 from methods import METHODS
@@ -14,10 +14,14 @@ COLUMNS = sorted(METHODS.values(), key=lambda method: method.order)
 
 
 def test_the_report_has_the_files_of_the_issue(grid):
-    names = {path.name for path in grid.report.iterdir()}
-    pictures = {f"synthetic_digits_{ipc}_{name}.png" for ipc in (1, 2) for name in SMALL}
-    assert names == {*REPORT, *pictures}
-    assert all(path.stat().st_size > 0 for path in grid.report.iterdir())
+    assert set(REPORT) <= {path.name for path in grid.report.iterdir()}
+    assert {path.name for path in (grid.report / "images").iterdir()} == {
+        f"synthetic_digits_{ipc}_{name}.png" for ipc in (1, 2) for name in SMALL
+    }
+    for name in FIGURES:
+        for form in ("svg", "png", "pdf", "csv"):
+            assert (grid.report / "figures" / f"{name}.{form}").is_file()
+    assert all(path.stat().st_size > 0 for path in grid.report.rglob("*"))
 
 
 def test_accuracy_csv_has_one_row_a_network_in_percent(grid):
@@ -81,8 +85,8 @@ def test_timing_csv_has_one_row_a_cell(grid):
 
 
 def test_every_picture_opens_and_is_not_blank(grid):
-    pictures = list(grid.report.glob("*.png"))
-    assert set(PLOTS) <= {path.name for path in pictures}
+    pictures = list(grid.report.rglob("*.png"))
+    assert {f"{name}.png" for name in FIGURES} <= {path.name for path in pictures}
     for path in pictures:
         with Image.open(path) as image:
             image.load()
@@ -104,9 +108,8 @@ def test_the_page_shows_everything(grid):
     page = (grid.report / "index.html").read_text()
     links = Links()
     links.feed(page)
-    # With one evaluation network the table of several says no more than Table 2, and is left out of the page.
-    expected = {path.name for path in grid.report.iterdir()} - {"index.html"}
-    assert expected - {"transfer.png"} <= links.links <= expected
+    files = {path.relative_to(grid.report).as_posix() for path in grid.report.rglob("*") if path.is_file()}
+    assert {link for link in links.links if not link.startswith("#")} == files - {"index.html"}
     for method in METHODS.values():
         assert method.label in page
 
@@ -158,8 +161,9 @@ def test_the_report_is_the_same_from_records_alone(grid, main, tree, tmp_path):
         shutil.copy2(path, tmp_path / "records")
     status, _, stderr = main("--report-only", "--out", tmp_path)
     assert status == 0, stderr
-    assert {path.name for path in (tmp_path / "report").iterdir()} == set(REPORT)
-    for name in ("accuracy.csv", *TABLES):
+    assert set(REPORT) <= {path.name for path in (tmp_path / "report").iterdir()}
+    assert not list((tmp_path / "report" / "images").iterdir())
+    for name in ("accuracy.csv", "results.csv", *TABLES):
         assert (tmp_path / "report" / name).read_bytes() == (grid.report / name).read_bytes()
 
 

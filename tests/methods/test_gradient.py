@@ -9,7 +9,7 @@ from test_contract import task_of
 from bench.augment import Augmentation
 from bench.compute import Compute
 from bench.errors import UsageError
-from bench.kernels import kernel_of
+from bench.kernels import function_of
 from bench.matching import class_members, draw_real, initial_images, normalise, starting_images
 from bench.networks.network import fit
 from bench.networks.weights import Weights
@@ -93,7 +93,7 @@ def test_only_the_weights_of_convolutions_and_of_the_linear_layer_are_matched():
 def test_real_gradients_are_those_of_the_whole_batch(chunk):
     network, weights = small_network()
     images = noise(12, 1, 8, 8)
-    kernel = kernel_of("loss", network, training=True, compile=False)
+    kernel = function_of("loss", network, training=True, compile=False)
     gradients = real_gradients(Compute(torch.device("cpu"), "fp32", 1), kernel, images, 2, weights, chunk=chunk)
     loss = F.cross_entropy(network.logits(images, weights.all), torch.full((12,), 2))
     for gradient, expected in zip(gradients, torch.autograd.grad(loss, matched_weights(weights)), strict=True):

@@ -65,6 +65,7 @@ def task(shape: Shape, *, precision="auto", compiled=True, **sections) -> Task:
     for name, fields in sections.items():
         changes[name] = changes.get(name, {}) | fields
     protocol = paper.changed(**{name: getattr(paper, name).changed(**fields) for name, fields in changes.items()})
+    protocol = protocol.changed(match=protocol.match.with_step())
     compute = (CompiledCompute if compiled else Compute).choose(device="cpu", precision=precision)
     spec = RunSpec(
         dataset="bench",

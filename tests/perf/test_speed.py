@@ -80,7 +80,7 @@ def fast_iteration(objective, precision):
     """Return one iteration of the suite's matching loop."""
 
     def iteration():
-        return match(given(precision), objective, lr_images=1.0)
+        return match(given(precision), objective)
 
     return iteration
 

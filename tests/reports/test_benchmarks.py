@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from bench.errors import UsageError
 from bench.records import MethodFacts
 from methods import METHODS
-from reports.benchmarks import Goal, memory_markdown, speed_markdown, write_benchmarks
+from reports.benchmarks import Goal, memory_table, speed_table, write_benchmarks
 from reports.measurements import Measurement, read_benchmarks
 from reports.scaling import Curve, crossover, curves
 
@@ -51,11 +52,11 @@ def without(tmp_path, **left_out):
 
 
 def test_the_table_has_ratios_rates_and_verdicts():
-    table = rows(speed_markdown(read_benchmarks(FIXTURE)))
+    table = rows(speed_table(read_benchmarks(FIXTURE)).render("md"))
     (dm,) = table["DM iteration, 10 classes x 256 real, IPC 10, 28x28"]
-    assert dm == ["bf16", "4.50 s", "900 ms", "5.00", "267", "67", "at least 4.5 times faster", "yes: 5"]
+    assert dm == ["bf16", "4.50 s", "900 ms", "5.00", "267", "67", "at least 80 % of the matrix product's rate", "no: 66.7"]
     assert [(row[0], row[5], row[7]) for row in table["features of its 2,560 real images"]] == [
-        ("fp32", "80", "no: 40"),  # 160 of 200 GFLOP/s in its own precision, of 400 in bf16
+        ("fp32", "80", "yes: 80"),  # 160 of 200 GFLOP/s: each is measured by the rate in its own precision
         ("bf16", "80", "yes: 80"),
     ]
     assert table["KR critics, 10 classes, 100 steps, 256 real + 10"][0][-1] == "no: 2.5"
@@ -68,7 +69,7 @@ def test_the_table_has_ratios_rates_and_verdicts():
 
 
 def test_what_was_not_measured_is_named():
-    text = speed_markdown(read_benchmarks(FIXTURE))
+    text = speed_table(read_benchmarks(FIXTURE)).render("md")
     assert "Not measured in this run: KR critics, 10 classes, 100 steps, 64 real + 1; KR iteration" in text
     assert "fp32 200 GFLOP/s, bf16 400 GFLOP/s" in text
 
@@ -82,7 +83,7 @@ def test_a_goal_is_reached_at_its_limit(sense, value, reached):
 
 
 def test_memory_says_what_is_above_the_limit():
-    table = rows(memory_markdown(read_benchmarks(FIXTURE)))
+    table = rows(memory_table(read_benchmarks(FIXTURE)).render("md"))
     assert table["dm"] == [["20.0", "2900", "6144", "yes"]]
     assert table["kr"] == [["30.0", "7000", "6144", "no"]]
 
@@ -127,9 +128,13 @@ def test_the_page_and_its_pictures(tmp_path):
     )
     assert "- over n: EMD is faster at 64, Sinkhorn at 1024; they cross at about 100." in text
     for quantity in ("time", "memory"):
-        assert f"(benchmarks_{quantity}.png)" in text
-        with Image.open(page.parent / f"benchmarks_{quantity}.png") as picture:
+        assert f"(figures/benchmarks_{quantity}.png)" in text
+        with Image.open(page.parent / "figures" / f"benchmarks_{quantity}.png") as picture:
             assert picture.width > 500
+        for form in ("svg", "pdf"):
+            assert (page.parent / "figures" / f"benchmarks_{quantity}.{form}").stat().st_size > 0
+    frame = pd.read_csv(page.parent / "figures" / "benchmarks_time.csv")
+    assert set(frame.loc[(frame["axis"] == "n") & (frame["loss"] == "emd"), "exponent"].round(3)) == {2.0}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +144,7 @@ def test_a_part_of_a_run_is_reported(tmp_path, left_out):
     write_benchmarks(FIXTURE, tmp_path)  # whose pictures must not stay
     text = write_benchmarks(without(tmp_path, **left_out), tmp_path).read_text(encoding="utf-8")
     assert "unknown" in text or left_out == {"group": "scaling"}
-    assert (tmp_path / "report" / "benchmarks_time.png").exists() == (left_out != {"group": "scaling"})
+    assert (tmp_path / "report" / "figures" / "benchmarks_time.png").exists() == (left_out != {"group": "scaling"})
 
 
 ENTRY = '{"benchmarks": [{"name": "a", "group": "b", "extra_info": {"kind": "fast"}, "stats": %s}]}'

@@ -112,15 +112,16 @@ def test_what_an_earlier_report_left_goes(tmp_path):
     report = tmp_path / "report"
     old = report / "images" / "synthetic_old_1_dm.png"
     old.write_bytes(b"")
-    kept = report / "notes.md"
-    kept.write_text("mine")
+    kept = report / "notes.md", report / "figures" / "benchmarks_time.png"
+    for path in kept:
+        path.write_text("not of this report")
     stale = report / "rates.md", report / "figures" / "rates.svg"
     assert all(path.exists() for path in stale)
     for made in other:
         (tmp_path / "records" / f"{made.hash}.json").unlink()
     write_report(tmp_path)
     assert not any(path.exists() for path in (old, *stale))
-    assert kept.exists()
+    assert all(path.exists() for path in kept)
 
 
 @pytest.mark.usefixtures("without_figures")

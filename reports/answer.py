@@ -1,0 +1,184 @@
+"""The answer to the report's question, from its records: which loss is best where, by how much, at what cost, and how sure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
+
+import pandas as pd
+
+from reports.comparisons import Comparison, is_loss, losses_compared
+from reports.names import Column, Names
+from reports.results import Results
+
+_DIGITS = (
+    "Digits are 8 x 8 pixels and have no published values: they show that the suite works and what its losses cost, and say "
+    "little of how the losses compare on real images."
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A loss on one dataset and IPC: mean accuracy, mean seconds of distilling, and the best loss's comparison with it."""
+
+    column: Column
+    accuracy: float
+    seconds: float
+    behind: Comparison | None
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The losses on one dataset and IPC, the best first."""
+
+    dataset: str
+    ipc: int
+    standings: tuple[Standing, ...]
+
+    @property
+    def best(self) -> Standing:
+        """The loss with the highest mean accuracy."""
+        return self.standings[0]
+
+    @property
+    def lead(self) -> Comparison | None:
+        """The best loss compared with the next, or None where there is a single one."""
+        return self.standings[1].behind if len(self.standings) > 1 else None
+
+    @property
+    def fastest(self) -> Standing:
+        """The loss that took the least seconds."""
+        return min(self.standings, key=lambda standing: standing.seconds)
+
+
+@lru_cache(maxsize=8)
+def contests(results: Results) -> tuple[Contest, ...]:
+    """Return the losses of each dataset and IPC, as they stand."""
+    cells = results.cells[results.cells["ipc"].notna()]
+    behind = {(pair.dataset, pair.ipc, pair.first, pair.second): pair for pair in losses_compared(results)}
+    made = []
+    for place, part in cells.groupby(["dataset", "ipc"], sort=False):
+        dataset, ipc = cast("tuple[str, int]", place)
+        means = part.groupby(["method", "variant"], sort=False)[["accuracy", "distilling_s"]].mean()
+        means = means.sort_values("accuracy", ascending=False, kind="stable")
+        rows = [
+            (Column(*cast("tuple[str, str]", name)), *values)
+            for name, values in zip(means.index, means.to_numpy(), strict=True)
+        ]
+        rows = [row for row in rows if is_loss(results, row[0])]
+        standings = tuple(
+            Standing(column, float(accuracy), float(seconds), behind.get((dataset, int(ipc), rows[0][0], column)))
+            for column, accuracy, seconds in rows
+        )
+        if standings:
+            made.append(Contest(dataset, int(ipc), standings))
+    return tuple(made)
+
+
+def answer(results: Results) -> str:
+    """Return the answer in a few sentences."""
+    held, names = contests(results), results.names
+    open_contests = [contest for contest in held if contest.lead]
+    if not held:
+        text = "No loss on features was run here, so this report compares none."
+    elif not open_contests:
+        single = held[0]
+        text = (
+            f"One loss was run, so there is nothing to compare it with: {names.column(single.best.column)} reaches "
+            f"{single.best.accuracy:.1f} % on {_place(single, names)}."
+        )
+    elif len(open_contests) == 1:
+        text = _one(open_contests[0], names)
+    else:
+        text = _many(open_contests, names)
+    return f"{text} {_DIGITS}" if {record.spec.dataset for record in results.records} == {"digits"} else text
+
+
+def _place(contest: Contest, names: Names) -> str:
+    return f"{names.dataset(contest.dataset)} at IPC {contest.ipc}"
+
+
+def certainty(lead: Comparison) -> str:
+    """Return in words how sure a lead is."""
+    if lead.outcome == "one seed":
+        return "one seed gives no interval, so it may be chance"
+    interval = f"95 % interval {lead.low:.1f} to {lead.high:.1f}, p = {lead.p_holm:.2g} after Holm's correction"
+    if lead.outcome == "better":
+        return interval
+    more = f"; about {lead.more_seeds} more seeds would settle it" if lead.more_seeds else ""
+    return f"not distinguishable over {lead.seeds} seeds: {interval}{more}"
+
+
+def _one(contest: Contest, names: Names) -> str:
+    best, lead, fastest = contest.best, contest.lead, contest.fastest
+    assert lead is not None
+    text = (
+        f"On {_place(contest, names)}, {names.column(best.column)} has the highest accuracy of {len(contest.standings)} "
+        f"losses, {best.accuracy:.1f} %: {lead.difference:.1f} points above {names.column(lead.second)} ({certainty(lead)}). "
+    )
+    if fastest is best:
+        return text + f"It is also the fastest, with {best.seconds:.0f} s of distilling."
+    return text + (
+        f"It takes {best.seconds:.0f} s of distilling, {_times(best, fastest)} times what the fastest takes, "
+        f"{names.column(fastest.column)}."
+    )
+
+
+def _many(held: Sequence[Contest], names: Names) -> str:
+    leads = [contest.lead for contest in held if contest.lead]
+    wins = Counter(contest.best.column for contest in held)
+    first = wins.most_common(1)[0][0]
+    won = _listed([f"{names.column(column)} in {count}" for column, count in wins.most_common()])
+    gaps = sorted(lead.difference for lead in leads)
+    sure = sum(lead.outcome == "better" for lead in leads)
+    alone = sum(lead.outcome == "one seed" for lead in leads)
+    text = (
+        f"Of {len(held)} pairs of dataset and IPC, the highest accuracy is that of {won}, {gaps[0]:.1f} to {gaps[-1]:.1f} "
+        f"points above the next loss; "
+    )
+    text += f"the lead is significant in {sure} of them" if sure else "in none of them is the lead significant"
+    text += f" ({alone} {'has' if alone == 1 else 'have'} one seed, which gives no interval). " if alone else ". "
+    ratios = sorted(contest.best.seconds / contest.fastest.seconds for contest in held if contest.best.column == first)
+    if f"{ratios[-1]:.1f}" == "1.0":
+        return text + f"Where {names.column(first)} is best, it is the fastest loss, too, or as fast."
+    spread = f"{ratios[0]:.1f}" if f"{ratios[0]:.1f}" == f"{ratios[-1]:.1f}" else f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
+    return (
+        text + f"Where {names.column(first)} is best, distilling with it takes {spread} times the seconds of the fastest loss."
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _times(one: Standing, other: Standing) -> str:
+    return f"{one.seconds / other.seconds:.1f}" if other.seconds else "many"
+
+
+def answer_frame(results: Results) -> pd.DataFrame:
+    """Return one row a loss of each dataset and IPC: how far it is behind the best, with the interval, and its seconds."""
+    rows = []
+    for contest in contests(results):
+        for standing in contest.standings:
+            pair = standing.behind
+            numbers = (pair.difference, pair.low, pair.high, pair.p_holm, pair.seeds) if pair else (0.0, None, None, None, None)
+            place = contest.dataset, contest.ipc, *standing.column
+            rows.append((*place, standing.accuracy, standing.seconds, *numbers))
+    columns = [
+        "dataset",
+        "ipc",
+        "method",
+        "variant",
+        "accuracy",
+        "distilling_s",
+        "behind_best",
+        "low",
+        "high",
+        "p_holm",
+        "seeds",
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype(dict.fromkeys(columns[4:10], "float64") | {"seeds": "Int64"})

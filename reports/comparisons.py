@@ -1,0 +1,205 @@
+"""Methods compared pair by pair: differences over seeds with interval and Holm's correction, and average ranks.
+
+Seed by seed the cells of a dataset and IPC share their starts, real batches, networks and augmentation, so accuracies are
+subtracted network by network, and the mean difference of each seed is one observation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal, cast
+
+import numpy as np
+import pandas as pd
+from scikit_posthocs import posthoc_nemenyi_friedman
+from scipy.stats import friedmanchisquare, ttest_1samp
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from reports.names import Column
+from reports.results import Results
+
+LEVEL = 0.05
+POWER = 0.8
+MOST_SEEDS = 1000
+"""A tie that would need more seeds than this is called equal."""
+
+FEWEST_METHODS, FEWEST_BLOCKS = 3, 5
+"""Average ranks are given for at least so many methods, over at least so many pairs of dataset and IPC that all have."""
+
+Outcome = Literal["better", "not distinguishable", "one seed"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`first` against `second` on one dataset and IPC; `first` has the higher mean. Points of accuracy.
+
+    `low` and `high` bound the 95 % interval of the mean `difference`, `p` is of the paired t-test and `p_holm` after Holm's
+    correction in its family; all NaN with one seed. `more_seeds`: how many more would settle it, were the difference as
+    measured; None where it is settled, where that cannot be said, or where it is more than `MOST_SEEDS`.
+    """
+
+    dataset: str
+    ipc: int
+    first: Column
+    second: Column
+    difference: float
+    seeds: int
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    p_holm: float = math.nan
+    more_seeds: int | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What may be said."""
+        if math.isnan(self.p_holm):
+            return "one seed"
+        return "better" if self.p_holm < LEVEL else "not distinguishable"
+
+
+def is_loss(results: Results, column: Column) -> bool:
+    """Return whether a column is a loss on features, minimised in the matching loop that all losses share."""
+    spec = next(record.spec for record in results.records if record.spec.method == column.method)
+    return spec.protocol.match is not None
+
+
+@lru_cache(maxsize=8)
+def losses_compared(results: Results) -> tuple[Comparison, ...]:
+    """Return all pairs of losses on each dataset and IPC; a dataset and IPC is a family of Holm's correction."""
+    compared: list[Comparison] = []
+    for place, accuracies in _accuracies(results):
+        columns = [column for column in _by_mean(accuracies) if is_loss(results, column)]
+        compared += _family(place, accuracies, itertools.combinations(columns, 2))
+    return tuple(compared)
+
+
+@lru_cache(maxsize=8)
+def best_compared(results: Results) -> tuple[Comparison, ...]:
+    """Return the best column of each dataset and IPC against each other one; a dataset and IPC is a family.
+
+    The whole training set is no distilled set, and is left out.
+    """
+    compared: list[Comparison] = []
+    for place, accuracies in _accuracies(results):
+        columns = _by_mean(accuracies)
+        compared += _family(place, accuracies, ((columns[0], other) for other in columns[1:]))
+    return tuple(compared)
+
+
+def _accuracies(results: Results) -> Iterable[tuple[tuple[str, int], pd.DataFrame]]:
+    """Yield each dataset and IPC with its accuracies: a column of the frame for each column of tables, a row a network."""
+    frame = results.main[results.main["method"] != "whole"]
+    for place, part in frame.groupby(["dataset", "ipc"], sort=False):
+        dataset, ipc = cast("tuple[str, int]", place)
+        yield (
+            (dataset, int(ipc)),
+            part.pivot_table("accuracy", index=["seed", "eval_network", "network"], columns=["method", "variant"]),
+        )
+
+
+def _by_mean(accuracies: pd.DataFrame) -> list[Column]:
+    """Return the columns, the best first; a seed counts as much as another, however many networks it has."""
+    means = accuracies.groupby("seed").mean().mean().sort_values(ascending=False, kind="stable")
+    return [Column(*cast("tuple[str, str]", name)) for name in means.index]
+
+
+def _family(place: tuple[str, int], accuracies: pd.DataFrame, pairs: Iterable[tuple[Column, Column]]) -> list[Comparison]:
+    """Return the comparisons of one family, corrected for their number.
+
+    Args:
+        place: dataset and IPC.
+        accuracies: of its columns.
+        pairs: which columns are compared.
+
+    """
+    compared = [made for pair in pairs if (made := _pair(place, accuracies, *pair)) is not None]
+    tested = [number for number, one in enumerate(compared) if not math.isnan(one.p)]
+    if tested:
+        adjusted = multipletests([compared[number].p for number in tested], method="holm")[1]
+        for number, p_holm in zip(tested, adjusted, strict=True):
+            compared[number] = replace(compared[number], p_holm=float(p_holm))
+    return [_with_more_seeds(one, len(tested), accuracies) for one in compared]
+
+
+def _seed_differences(accuracies: pd.DataFrame, first: Column, second: Column) -> pd.Series:
+    return (accuracies[tuple(first)] - accuracies[tuple(second)]).dropna().groupby("seed").mean()
+
+
+def _pair(place: tuple[str, int], accuracies: pd.DataFrame, first: Column, second: Column) -> Comparison | None:
+    """Return one comparison, not yet corrected, or None where the two have no seed and network in common.
+
+    Args:
+        place: dataset and IPC.
+        accuracies: of its columns.
+        first: the better column.
+        second: the other.
+
+    """
+    differences = _seed_differences(accuracies, first, second)
+    if differences.empty:
+        return None
+    mean = float(differences.mean())
+    comparison = Comparison(*place, first, second, mean, len(differences))
+    if len(differences) == 1:
+        return comparison
+    if np.ptp(differences) == 0:  # the t-test divides by a deviation of 0: the two differ always by the same, or never
+        return replace(comparison, low=mean, high=mean, p=0.0 if mean else 1.0)
+    test = ttest_1samp(differences, 0.0)
+    interval = test.confidence_interval(1 - LEVEL)
+    return replace(comparison, low=float(interval.low), high=float(interval.high), p=float(test.pvalue))
+
+
+def _with_more_seeds(comparison: Comparison, tests: int, accuracies: pd.DataFrame) -> Comparison:
+    """Return the comparison with the number of seeds that would settle it.
+
+    Args:
+        comparison: one of a family.
+        tests: how many tests that family has. The strictest step of Holm's correction divides the level by it.
+        accuracies: of its dataset and IPC.
+
+    """
+    if comparison.outcome != "not distinguishable":
+        return comparison
+    deviation = float(_seed_differences(accuracies, comparison.first, comparison.second).std())
+    if not deviation:
+        return comparison
+    effect, test = abs(comparison.difference) / deviation, TTestPower()
+    sizes = range(comparison.seeds + 1, MOST_SEEDS + 2)
+    place = bisect_left(sizes, POWER, key=lambda size: float(test.power(effect, size, LEVEL / tests)))
+    return replace(comparison, more_seeds=sizes[place] - comparison.seeds) if place < len(sizes) - 1 else comparison
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Average ranks over `blocks` (pairs of dataset and IPC), 1 being the best; p-values of Friedman's and Nemenyi's tests."""
+
+    ranks: pd.Series
+    blocks: int
+    p: float
+    pairs: pd.DataFrame
+
+
+@lru_cache(maxsize=8)
+def average_ranks(results: Results) -> Ranks | None:
+    """Return the average ranks of the methods that stand in all of the most datasets and IPCs, or None where there are few.
+
+    Means over seeds are ranked. Nemenyi's test says which ranks differ.
+    """
+    frame = results.main[(results.main["method"] != "whole") & (results.main["variant"] == "")]
+    means = frame.groupby(["dataset", "ipc", "seed", "method"])["accuracy"].mean().groupby(["dataset", "ipc", "method"]).mean()
+    table = means.unstack("method")
+    complete = table.loc[:, table.notna().sum() == table.notna().sum().max()].dropna()
+    if len(complete) < FEWEST_BLOCKS or complete.shape[1] < FEWEST_METHODS:
+        return None
+    order = complete.rank(axis="columns", ascending=False).mean().sort_values(kind="stable")
+    test = friedmanchisquare(*(complete[method] for method in complete.columns))
+    pairs = posthoc_nemenyi_friedman(complete.to_numpy())
+    pairs.index, pairs.columns = complete.columns, complete.columns
+    return Ranks(order, len(complete), float(test.pvalue), pairs)

@@ -1,0 +1,23 @@
+"""The figures of the report: each file of this folder with a `FIGURE` is one. `docs/report.md` says how to add one."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from typing import get_args
+
+from reports.figures.figure import Figure, Section
+
+
+def figures() -> list[Figure]:
+    """Return all figures, in the order of sections and of names."""
+    order = get_args(Section)
+    return sorted(_figures(), key=lambda figure: (order.index(figure.section), figure.name))
+
+
+def _figures() -> Iterator[Figure]:
+    for module in pkgutil.iter_modules(__path__):
+        figure = getattr(import_module(f"{__name__}.{module.name}"), "FIGURE", None)
+        if figure is not None:
+            yield figure

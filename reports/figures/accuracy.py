@@ -1,0 +1,99 @@
+"""Figures 3 to 7 of the paper: accuracy of each method, a picture a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+
+from reports.cells import Cell, table2_cells
+from reports.figures.figure import Drawing, Figure
+from reports.figures.style import legend, palette, panels
+from reports.published import BEST_CORESET
+from reports.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_GROUP = 0.86
+"""The width that the bars of an IPC take together; 1 is from one IPC to the next."""
+
+
+def draw(results: Results) -> Iterator[Drawing]:
+    """Yield a picture for each dataset."""
+    cells = [cell for cell in table2_cells(results) if cell.measured and cell.column.method != BEST_CORESET]
+    colors = palette((cell.column for cell in cells), results.names)
+    for dataset in dict.fromkeys(cell.dataset for cell in cells):
+        own = [cell for cell in cells if cell.dataset == dataset]
+        shown = {column: color for column, color in colors.items() if any(cell.column == column for cell in own)}
+        ipcs = sorted({cell.ipc for cell in own if cell.column.method != "whole"}) or [own[0].ipc]
+        canvas, (axes,) = panels(1, width=max(4.0, 0.3 * len(shown) * len(ipcs) + 1.5))
+        frame = _placed([cell for cell in own if cell.ipc in ipcs], ipcs, list(shown))
+        _bars(axes, frame, list(shown.values()))
+        axes.set_xticks(range(len(ipcs)), [str(ipc) for ipc in ipcs])
+        axes.set(title=results.names.dataset(dataset), xlabel="images per class", ylabel="test accuracy (%)")
+        mark = Line2D([], [], color="black", lw=2, label="published")
+        legend(canvas, shown, results.names, [mark] if frame["published"].notna().any() else [])
+        yield Drawing(canvas, frame.drop(columns=["place", "color"]), dataset, results.names.dataset(dataset))
+
+
+def _placed(cells: Sequence[Cell], ipcs: Sequence[int], columns: Sequence[object]) -> pd.DataFrame:
+    """Return the numbers of the cells, and the place of each bar.
+
+    Args:
+        cells: of one dataset.
+        ipcs: in the order of groups.
+        columns: in the order of bars.
+
+    """
+    rows = []
+    for cell in cells:
+        assert cell.measured is not None
+        number = columns.index(cell.column)
+        place = ipcs.index(cell.ipc) + _GROUP * ((number + 0.5) / len(columns) - 0.5)
+        reference = cell.published
+        ours = cell.measured.mean, cell.measured.spread, cell.measured.seeds
+        compared = (reference.value, reference.plus_minus) if reference else (None, None)
+        rows.append((cell.dataset, cell.ipc, *cell.column, *ours, *compared, place, number))
+    names = [
+        "dataset",
+        "ipc",
+        "method",
+        "variant",
+        "mean",
+        "plus_minus",
+        "seeds",
+        "published",
+        "published_pm",
+        "place",
+        "color",
+    ]
+    return pd.DataFrame(rows, columns=names).astype({"published": float, "published_pm": float})
+
+
+def _bars(axes: Axes, frame: pd.DataFrame, colors: Sequence[str]) -> None:
+    """Draw the bars with their deviations, the mean at the foot of each, and a tick at each published value."""
+    width = _GROUP / len(colors)
+    spread = frame["plus_minus"].fillna(0.0)
+    shown = [colors[number] for number in frame["color"]]
+    bars = axes.bar(frame["place"], frame["mean"], 0.9 * width, color=shown, yerr=spread, error_kw={"lw": 1, "capsize": 2})
+    for bar, mean, color in zip(bars, frame["mean"], shown, strict=True):
+        red, green, blue = to_rgb(color)
+        ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+        foot = bar.get_x() + bar.get_width() / 2, 0.0
+        style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7, "color": ink}
+        axes.annotate(f"{mean:.1f}", foot, (0, 3), textcoords="offset points", **style)
+    given = frame.dropna(subset="published")
+    axes.hlines(given["published"], given["place"] - width / 2, given["place"] + width / 2, color="black", lw=2)
+
+
+FIGURE = Figure(
+    name="accuracy",
+    title="Accuracy by method (the paper's Figures 3 to 7)",
+    section="accuracy",
+    caption="Bars: mean test accuracy, written at their foot; lines: the deviation of Table 2; black ticks: published values.",
+    draw=draw,
+)

@@ -1,0 +1,56 @@
+"""The answer at a glance: how far each loss is behind the best one, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from reports.answer import answer_frame
+from reports.figures.figure import Drawing, Figure
+from reports.figures.style import legend, log_axis, palette, panels
+from reports.names import Column
+from reports.results import Results
+
+_SPREAD = 0.6
+"""How much of the room of a dataset and IPC its losses take."""
+
+
+def draw(results: Results) -> Iterator[Drawing]:
+    """Yield one picture, with a line for each dataset and IPC; nothing where there are no losses."""
+    frame = answer_frame(results)
+    if frame.empty:
+        return
+    places = list(dict.fromkeys(zip(frame["dataset"], frame["ipc"], strict=True)))
+    columns = [Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)]
+    colors = palette(columns, results.names)
+    canvas, (behind, cost) = panels(2, height=0.5 * len(places) + 1.5)
+    for row, column in zip(frame.to_dict("records"), columns, strict=True):
+        place = places.index((row["dataset"], row["ipc"]))
+        offset = _SPREAD * ((list(colors).index(column) + 0.5) / len(colors) - 0.5)
+        style: dict[str, Any] = {"marker": "o", "markersize": 5, "color": colors[column]}
+        behind.plot(-row["behind_best"], place + offset, **style)
+        behind.hlines(place + offset, -row["high"], -row["low"], color=colors[column], lw=1.5)
+        cost.plot(max(row["distilling_s"], 1e-3), place + offset, **style)
+    labels = [f"{results.names.dataset(dataset)}, IPC {ipc}" for dataset, ipc in places]
+    for axes in (behind, cost):
+        axes.set_yticks(range(len(places)), labels)
+        axes.set_ylim(len(places) - 0.5, -0.5)
+        axes.grid(axis="x", color="lightgrey", lw=0.5)
+    cost.tick_params(labelleft=False)
+    log_axis(cost)
+    behind.set_xlabel("points of accuracy less than the best loss")
+    cost.set_xlabel("seconds of distilling")
+    legend(canvas, colors, results.names)
+    yield Drawing(canvas, frame)
+
+
+FIGURE = Figure(
+    name="answer",
+    title="Which loss, at what cost?",
+    section="answer",
+    caption=(
+        "Left: mean accuracy less that of the best loss, with the 95 % interval of the paired difference where there are "
+        "several seeds. Right: seconds of distilling."
+    ),
+    draw=draw,
+)

@@ -1,0 +1,99 @@
+"""What a figure is, and how it is written: as PNG, SVG and PDF, with the numbers that it shows as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from reports.formats import write_csv
+from reports.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+matplotlib.use("Agg")  # no window, wherever the report is made
+
+Section = Literal["answer", "accuracy", "rates", "cost", "networks"]
+
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,  # a dataset, class or setting may be called $_$
+    "svg.hashsalt": "reports",  # the same numbers give the same file
+    "figure.max_open_warning": 0,
+}
+
+_METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+FORMATS = tuple(_METADATA)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture and the numbers in it. `part` tells the pictures of one figure apart, `title` says what that part is."""
+
+    canvas: Canvas
+    data: pd.DataFrame
+    part: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report.
+
+    `name` is its files' and its place on the page, in `section`. `draw` returns its pictures: none where the records have
+    nothing for it, several where it has parts, such as one for each dataset.
+    """
+
+    name: str
+    title: str
+    section: Section
+    caption: str
+    draw: Callable[[Results], Iterable[Drawing]]
+
+
+def settle(canvas: Canvas) -> None:
+    """Lay a picture out once and for all: it takes as long as drawing, and every format would do it again."""
+    if canvas.get_layout_engine() is not None:
+        canvas.draw_without_rendering()
+        canvas.set_layout_engine(None)  # "none" keeps a placeholder, and each format is drawn twice with it
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was written: the figure it is of, what the part is, and the stem of its files."""
+
+    figure: Figure
+    title: str
+    stem: str
+
+
+def write_figure(figure: Figure, results: Results, folder: Path) -> list[Picture]:
+    """Draw a figure, and write each of its pictures into a folder in all formats; return what was written."""
+    pictures = []
+    with matplotlib.rc_context(STYLE):
+        for number, drawing in enumerate(figure.draw(results)):
+            stem = f"{figure.name}{f'_{number + 1}' if drawing.part else ''}"
+            write_drawing(drawing, folder, stem)
+            pictures.append(Picture(figure, drawing.title or figure.title, stem))
+    return pictures
+
+
+def write_drawing(drawing: Drawing, folder: Path, stem: str) -> None:
+    """Write one picture in all formats, and its numbers.
+
+    Args:
+        drawing: what is written, and closed.
+        folder: where.
+        stem: the name of the files.
+
+    """
+    settle(drawing.canvas)
+    for form, metadata in _METADATA.items():
+        drawing.canvas.savefig(folder / f"{stem}.{form}", dpi=120, metadata=metadata)
+    plt.close(drawing.canvas)
+    write_csv(drawing.data, folder / f"{stem}.csv")

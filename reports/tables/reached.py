@@ -1,0 +1,72 @@
+"""Time to the published accuracy: how long each loss is distilled until its checkpoints reach the published value."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pandas as pd
+
+from reports.captions import machine_words
+from reports.names import Column
+from reports.published import published
+from reports.results import Results
+from reports.tables.table import Row, Table, TableCell
+
+_PLACE = ["dataset", "ipc", "method", "variant"]
+_SUBSTITUTE = "dm"
+_WORDS = (
+    "Seconds of distilling until the mean test accuracy of a checkpoint first reaches the published value, and until it is "
+    "within a point of it; the evaluation of checkpoints is not counted. A loss that nobody has published is held against the "
+    "value of DM. Checkpoints are few, so these seconds are upper bounds. Nothing is chosen by them."
+)
+
+
+def reached_frame(results: Results) -> pd.DataFrame:
+    """Return a row for each dataset, IPC, method and variant that has checkpoints and a published value.
+
+    `reached_s` and `within_s` are the seconds of the first checkpoint at, or within a point of, the value; missing where there
+    is none. `best` is the highest mean accuracy of a checkpoint.
+    """
+    frame = results.main_checkpoints
+    curves = frame.groupby([*_PLACE, "iteration"], sort=False)[["seconds", "accuracy"]].mean().reset_index()
+    rows = []
+    for place, curve in curves.groupby(_PLACE, sort=False):
+        dataset, ipc, method, _ = cast("tuple[str, int, str, str]", place)
+        value = published().get((dataset, int(ipc), method)) or published().get((dataset, int(ipc), _SUBSTITUTE))
+        if value is None:
+            continue
+        seconds = {margin: _first(curve, value.value - margin) for margin in (0.0, 1.0)}
+        rows.append((*place, value.value, seconds[0.0], seconds[1.0], curve["accuracy"].max(), curve["seconds"].max()))
+    columns = [*_PLACE, "published", "reached_s", "within_s", "best", "distilling_s"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _first(curve: pd.DataFrame, value: float) -> float | None:
+    """Return the seconds of the first checkpoint of a curve whose accuracy is at least `value`, or None."""
+    reached = curve.loc[curve["accuracy"] >= value, "seconds"]
+    return None if reached.empty else float(reached.min())
+
+
+def reached_table(results: Results) -> Table | None:
+    """Return the table, or None where no cell with a published value has checkpoints."""
+    frame, names = reached_frame(results), results.names
+    if frame.empty:
+        return None
+    rows = []
+    for row in frame.to_dict("records"):
+        words = names.dataset(row["dataset"]), str(row["ipc"]), names.column(Column(row["method"], row["variant"]))
+        times = [TableCell(text="not reached") if pd.isna(row[key]) else TableCell(value=row[key], digits=0) for key in _TIMES]
+        last = [TableCell(value=row["best"]), TableCell(value=row["distilling_s"], digits=0)]
+        rows.append(Row(words, (TableCell(value=row["published"]), *times, *last)))
+    where = ", ".join(sorted({machine_words(record.hardware) for record in results.records if record.checkpoints}))
+    return Table(
+        name="reached",
+        title="Time to the published accuracy",
+        label_heads=("Dataset", "IPC", "Method"),
+        heads=("published", "reached (s)", "within 1 point (s)", "best checkpoint", "distilled for (s)"),
+        rows=tuple(rows),
+        caption=(_WORDS, f"Hardware: {where}."),
+    )
+
+
+_TIMES = ("reached_s", "within_s")

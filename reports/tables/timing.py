@@ -1,0 +1,74 @@
+"""Seconds by stage and memory of each cell, and how far its images moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from reports.captions import caption, networks_heading
+from reports.names import Column
+from reports.results import Results
+from reports.rows import STAGES
+from reports.tables.table import Row, Table, TableCell
+
+_WORDS = (
+    "Seconds of distilling by stage (features, loss, update), of training and testing all evaluation networks of a seed, "
+    "and in all; mean over seeds. Seconds an iteration: the median, the first five left out; the stages hold all of them, "
+    "with what the first ones cost (compiling, imports). Memory: peak of the process."
+)
+_STEPS = (
+    "RMS: root mean square of the images in normalised units, at the start and at the end; angle: by how much an iteration "
+    "turned an image, in milliradians, on average."
+)
+_STAGE_COLUMNS = tuple(f"{stage}_s" for stage in STAGES)
+
+_COLUMNS = {
+    "iterations": ("iterations", 0),
+    "seconds_per_iteration": ("s / iteration", 3),
+    **{name: (name[:-2], 1) for name in (*_STAGE_COLUMNS, "evaluation_s", "total_s")},
+    "peak_memory_mib": ("peak MiB", 0),
+}
+_STEP_COLUMNS = {"rms_start": ("RMS at start", 2), "rms_end": ("RMS at end", 2), "angle": ("angle", 1)}
+
+
+def timing_table(results: Results) -> Table:
+    """Return seconds of each cell, mean over seeds; norms and angles where records have them."""
+    frame, names = results.cells, results.names
+    columns = _COLUMNS | (_STEP_COLUMNS if frame["angle"].notna().any() else {})
+    means = frame.groupby(["dataset", "ipc", "method", "variant"], sort=False, dropna=False)[list(columns)].mean().reset_index()
+    means["angle"] = 1e3 * means["angle"] if "angle" in columns else float("nan")
+    heading = networks_heading(results)
+    rows = tuple(
+        Row(
+            (
+                names.dataset(row["dataset"]),
+                "all" if pd.isna(row["ipc"]) else str(row["ipc"]),
+                names.column(Column(row["method"], row["variant"])),
+            ),
+            tuple(_cell(row[name], digits) for name, (_, digits) in columns.items()),
+        )
+        for row in means.to_dict("records")
+    )
+    return Table(
+        name="timing",
+        title=f"Seconds of each cell{f', evaluated by networks{heading}' if heading else ''}",
+        label_heads=("Dataset", "IPC", "Method"),
+        heads=tuple(head for head, _ in columns.values()),
+        rows=rows,
+        caption=(caption(results), _WORDS, *((_STEPS,) if "angle" in columns else ())),
+    )
+
+
+def _cell(value: Any, digits: int) -> TableCell:
+    return TableCell() if pd.isna(value) else TableCell(value=float(value), digits=digits)
+
+
+def timing_frame(results: Results) -> pd.DataFrame:
+    """Return one row a cell: its seconds by stage, seconds an iteration, memory in MiB, norms and angle, and mean accuracy.
+
+    Evaluation and total are those of the main evaluation alone, so that cells that were evaluated by more networks compare.
+    """
+    frame = results.cells
+    names = ("dataset", "ipc", "method", "variant", "seed", *_COLUMNS, "accuracy", *_STEP_COLUMNS)
+    return frame.assign(ipc=frame["ipc"].astype("string").fillna("all"))[list(names)]

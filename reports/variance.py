@@ -1,0 +1,93 @@
+"""Means and spreads of accuracies. Two sources of variance are kept apart: distillations (seeds) and evaluation networks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.meta_analysis import combine_effects
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean accuracy and its spread, in percent, over `seeds` distillations and `networks` evaluation networks in all.
+
+    `std_networks`: between the networks of one distillation. `std_seeds`: between the means of the seeds, which vary for both
+    reasons. `std_distillations`: between distillations alone, an estimate; NaN with one seed or one network a seed.
+    """
+
+    mean: float
+    std_networks: float
+    std_seeds: float
+    seeds: int
+    networks: int
+    std_distillations: float = math.nan
+
+    @property
+    def spread(self) -> float:
+        """What stands after ±: the deviation between seeds' means, or of one seed between its networks, if any."""
+        return self.std_seeds if self.seeds > 1 else self.std_networks
+
+    def standard_errors(self, otherwise: float) -> tuple[float, float]:
+        """Return the least and the largest standard error of the mean.
+
+        With several seeds both are that of the seeds' means. With one, the variance between distillations is not seen.
+
+        Args:
+            otherwise: the deviation to take where a single network has none.
+
+        """
+        if self.seeds > 1:
+            error = self.std_seeds / math.sqrt(self.seeds)
+            return error, error
+        return error_bounds(otherwise if math.isnan(self.std_networks) else self.std_networks, 1, self.networks)
+
+
+def error_bounds(deviation: float, distillations: int, networks: int) -> tuple[float, float]:
+    """Return bounds of the standard error of a mean whose deviation is pooled over distillations and networks of each.
+
+    If all of the variance is between networks, each of them is an observation; if all of it is between distillations, only
+    these are. With one distillation, the pooled deviation holds nothing of the latter: we take it for no larger.
+
+    Args:
+        deviation: of all accuracies together.
+        distillations: how many.
+        networks: evaluation networks of each.
+
+    """
+    return deviation / math.sqrt(distillations * networks), deviation / math.sqrt(distillations)
+
+
+def statistics(frame: pd.DataFrame) -> Statistics:
+    """Return the statistics of the networks of one cell over its seeds; deviations have n - 1 in the denominator."""
+    groups = frame.groupby("seed")["accuracy"]
+    means, sizes = groups.mean(), groups.size()
+    freedom = len(frame) - len(groups)
+    within = float((groups.var() * (sizes - 1)).sum() / freedom) if freedom else math.nan
+    return Statistics(
+        mean=float(frame["accuracy"].mean()),
+        std_networks=math.sqrt(within),
+        std_seeds=float(means.std()),
+        seeds=len(groups),
+        networks=len(frame),
+        std_distillations=_between(means, within / sizes),
+    )
+
+
+def _between(means: pd.Series, variances: pd.Series) -> float:
+    """Return the deviation between distillations that networks do not explain: of random effects, by Paule and Mandel.
+
+    Args:
+        means: of each seed.
+        variances: of these means, from the networks.
+
+    """
+    if len(means) < 2 or variances.isna().any():
+        return math.nan
+    if (variances == 0).any():  # networks agree to the last digit: then all of it is between distillations
+        return float(means.std())
+    with np.errstate(divide="ignore"):  # where the means agree, a quantity that is not used here is infinite
+        effects = combine_effects(means.to_numpy(), variances.to_numpy(), method_re="iterated")
+    return math.sqrt(max(0.0, float(effects.tau2)))
