@@ -277,11 +277,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--list" in arguments:
             sys.stdout.write(listing(METHODS.values(), DATASETS.values()) + "\n")
             return 0
-        options = parse(arguments)
-        if options.report_only:
-            sys.stdout.write(f"report: {write_report(options.out, log=sys.stderr)}\n")
-            return 0
         with data_warnings(lambda text: sys.stderr.write(f"run_all.py: warning: {text}\n")):
+            options = parse(arguments)
+            if options.report_only:
+                sys.stdout.write(f"report: {write_report(options.out, log=sys.stderr)}\n")
+                return 0
             return run(options, out=sys.stdout, progress=sys.stderr)
     except UsageError as error:
         sys.stderr.write(f"run_all.py: error: {error}\n")

@@ -119,8 +119,9 @@ def _relative(fields: Mapping[str, Any], precision: str) -> dict[str, Any]:
 def variants(records: Sequence[RunRecord]) -> dict[str, str]:
     """Return for each record, by hash, what tells it from other records of its method, or an empty text.
 
-    A setting counts where it differs between records of one dataset and method (numbers of iterations, images, networks and epochs: of one IPC, too). Evaluation
-    networks make no variant, and the rate of a step makes none: `reports.results` keeps rates apart.
+    A setting counts where it differs between records of one dataset and method; numbers of iterations, images, networks and
+    epochs where records of one IPC differ in them. Evaluation networks make no variant, and the rate of a step makes none:
+    `reports.results` keeps rates apart.
     """
     return _variants(records, {record.hash: flat_settings(record.spec) for record in records})
 

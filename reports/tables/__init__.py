@@ -12,6 +12,7 @@ from reports.results import Results
 from reports.tables.answer import answer_table
 from reports.tables.comparisons import comparisons_frame, comparisons_table, variance_table
 from reports.tables.rates import rates_frame, rates_table
+from reports.tables.reached import reached_frame, reached_table
 from reports.tables.table import Format, Table
 from reports.tables.table1 import table1_table
 from reports.tables.table2 import table2_frame, table2_table
@@ -37,6 +38,7 @@ TABLES: Sequence[Entry] = (
     Entry("variance", variance_table),
     Entry("transfer", transfer_table, transfer_frame, on_page=has_transfer),
     Entry("rates", rates_table, rates_frame),
+    Entry("reached", reached_table, reached_frame),
     Entry("timing", timing_table, timing_frame),
 )
 """In the order in which the page shows them."""

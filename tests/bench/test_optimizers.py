@@ -12,7 +12,7 @@ from bench.augment import Augmentation
 from bench.matching import match
 from bench.method import FeatureMatching
 from bench.networks.network import fit
-from bench.optimizers import Angular, angles, image_optimizer
+from bench.optimizers import Angular, angles, image_optimizer, set_step_size
 from bench.protocol import Match
 from methods import METHODS
 
@@ -105,15 +105,24 @@ def test_angles_are_exact_where_they_are_small(tiny):
 
 
 def test_the_cosine_schedule_goes_from_the_full_rate_to_nearly_none():
-    x = images().requires_grad_()
-    optimizer, schedule = image_optimizer(x, Match(optimizer="angular", schedule="cosine").with_step(rate=0.2), 4)
-    rates = []
-    for _ in range(4):
+    match = Match(optimizer="angular", schedule="cosine").with_step(rate=0.2)
+    optimizer, rates = image_optimizer(images().requires_grad_(), match), []
+    for step in range(4):
+        set_step_size(optimizer, match, step / 4)
         rates.append(optimizer.param_groups[0]["lr"])
-        x.grad = images(seed=1)
-        optimizer.step()
-        schedule.step()
     assert rates == pytest.approx([0.2 * (0.5 + 0.5 * math.cos(math.pi * step / 4)) for step in range(4)])
+    constant = match.changed(schedule="constant")
+    set_step_size(optimizer, constant, 0.75)
+    assert optimizer.param_groups[0]["lr"] == 0.2
+
+
+@pytest.mark.parametrize(("settings", "kind"), [({}, torch.optim.SGD), ({"optimizer": "angular"}, Angular)])
+def test_the_optimizer_is_the_one_that_is_set(settings, kind):
+    match = Match(momentum=0.3, **settings).with_step(**({"rate": 0.2} if settings else {"lr_images": 7.0}))
+    optimizer = image_optimizer(images().requires_grad_(), match)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["momentum"]) == (0.2 if settings else 7.0, 0.3)
 
 
 # ---- the invariance that it rests on ----

@@ -62,7 +62,7 @@ def test_a_folder_of_images_is_run_and_several_datasets_share_a_report(main, tin
     assert status == 0, stderr
     rows = read_csv(tmp_path / "out" / "report" / "accuracy.csv")
     assert {(row["dataset"], row["method"]) for row in rows} == {(f"folder:{tmp_path / 'pets'}", m) for m in ("random", "dm")}
-    assert len(list((tmp_path / "out" / "report").glob("synthetic_*_1_*.png"))) == 2
+    assert len(list((tmp_path / "out" / "report" / "images").glob("synthetic_*_1_*.png"))) == 2
 
 
 # ---- a terminal ----

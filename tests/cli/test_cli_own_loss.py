@@ -87,11 +87,11 @@ def mine(real, syn, *, generator, context, power: float = 2.0):
 """,
     "class that keeps state": """
 class mine:
-    def __init__(self, *, rate: float = 0.9):
-        self.rate, self.mean = rate, 0.0
+    def __init__(self, *, decay: float = 0.9):
+        self.decay, self.mean = decay, 0.0
 
     def __call__(self, real, syn, *, generator):
-        self.mean = self.rate * self.mean + (1 - self.rate) * real.mean(1)
+        self.mean = self.decay * self.mean + (1 - self.decay) * real.mean(1)
         return (self.mean - syn.mean(1)).square().sum(1)
 """,
     "objective of the suite": """
@@ -128,7 +128,7 @@ def test_it_runs_beside_dm_from_the_command_line(command, tiny, tmp_path, losses
     assert torch.equal(*images)
     assert both["means"]["hash"] != both["dm"]["hash"]
     assert "means" in (out / "report" / "table2.md").read_text()
-    assert (out / "report" / "synthetic_digits_1_means.png").is_file()
+    assert (out / "report" / "images" / "synthetic_digits_1_means.png").is_file()
 
 
 @pytest.mark.parametrize("style", STYLES)

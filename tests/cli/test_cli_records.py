@@ -9,6 +9,7 @@ from outputs import MATCHING, OWN_LOOP, SELECTION, SMALL, WHOLE
 from safetensors.torch import load_file
 
 from bench.protocol import STEP_SIZES
+from bench.records import SCHEMA_VERSION
 from datasets import DATASETS
 from methods import METHODS
 
@@ -75,7 +76,7 @@ def test_a_record_holds_what_the_issue_lists(grid):
         spec, method = record["spec"], record["spec"]["method"]
         assert spec["dataset"] == "digits"
         assert spec["protocol"]["profile"] == "quick"
-        assert record["schema_version"] == 2
+        assert record["schema_version"] == SCHEMA_VERSION
         assert record["dataset_label"] == "Digits"
         about = METHODS[method]
         facts = {"label": about.label, "citation": about.citation, "order": about.order, "color": about.color}

@@ -7,8 +7,7 @@ from torch import nn
 
 from bench.errors import UsageError
 from bench.threads import Workers
-from methods import METHODS, critic, critic_gradient
-from methods.ascent import ASCENTS
+from methods import METHODS
 from methods.critic import CriticTraining, init_critics
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
@@ -222,56 +221,6 @@ def test_classes_train_alike_one_by_one_and_all_at_once(optimizer):
     together = training(optimizer=optimizer).train_together(start, real, syn)
     for separate, joint in zip(one_by_one.parameters(), together.parameters(), strict=True):
         torch.testing.assert_close(separate, joint, rtol=0, atol=1e-10)
-
-
-def rectified_clouds(*, dtype=torch.float64):
-    """Return features as a ConvNet's are, none negative: soon many hidden units are active at all points or at none."""
-    real, syn = clouds(classes=2, real=32, syn=4, dim=64, dtype=dtype)
-    return (0.5 + 0.4 * real).relu(), (0.6 + 0.4 * syn).relu()
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_what_is_left_out_of_the_products_changes_nothing(optimizer, monkeypatch):
-    real, syn = rectified_clouds()
-    start = init_critics(real, hidden=128, generator=generator())
-    steps, kept, recomputed = 100, [], []
-
-    class Watched(critic_gradient.ReusingGradient):
-        def compute(self):
-            before = self._active
-            super().compute()
-            kept.append(len(self._gradient))
-            recomputed.append(int((self._active != before).any(0).sum()) if before.shape == self._active.shape else 0)
-
-    monkeypatch.setattr(critic, "ReusingGradient", Watched)
-    made = training(optimizer=optimizer, steps=steps, lr=1e-1 if optimizer == "sgd" else LR)
-    every = made.train_together(start, real, syn)  # all classes at once: every product is taken
-    for ours, theirs in zip(made.train(start, real, syn).parameters(), every.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
-    assert len(kept) == 2 * steps
-    assert kept[0] == 128 > 0.9 * 128 > kept[steps - 1]  # units were set aside
-    assert sum(recomputed) < 0.5 * sum(kept)  # and most slopes used again
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("begun", [1, 5, 40])
-def test_without_a_gradient_values_go_no_further_than_the_drift(optimizer, begun):
-    values, gradient = torch.zeros(6, 5, dtype=torch.float64), torch.zeros(6, 5, dtype=torch.float64)
-    ascent = ASCENTS[optimizer](values, gradient, lr=LR, unit=1.0)
-    for step in range(begun):
-        gradient.copy_(torch.randn(6, 5, generator=generator(step), dtype=torch.float64))
-        gradient[0] = 0
-        ascent.step()
-    gradient.zero_()
-    for steps in (1, 10, 60):
-        drift, start = ascent.drift(steps), values.clone()
-        for _ in range(steps):
-            ascent.step()
-        way = (values - start).abs()
-        assert (way <= drift * (1 + 1e-9)).all()
-        torch.testing.assert_close(way, drift, rtol=1e-4, atol=0)  # the bound is that of the worst case, epsilon apart
-        assert (drift[0] == 0).all()
-        assert (drift[1:] > 0).all() == (optimizer == "adam")
 
 
 def test_training_gives_the_same_bits_every_time():
