@@ -174,7 +174,7 @@ def parse(arguments: Sequence[str]) -> Options:
         device=typed.device,
         precision=typed.precision,
         threads=_number("--threads", typed.threads, low=1) if typed.threads is not None else None,
-        checkpoints=tuple(sorted(_numbers("--checkpoints", typed.checkpoints, low=0))) if typed.checkpoints else (),
+        checkpoints=tuple(sorted(_numbers("--checkpoints", typed.checkpoints, low=0))) if typed.checkpoints is not None else (),
         force=typed.force,
         report_only=typed.report_only,
         dry_run=typed.dry_run,

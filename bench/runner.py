@@ -85,17 +85,18 @@ class Runner:
         """
         method = self.methods[spec.method]
         there = distilled(self.folder, spec)
-        earlier = None if self.force else there
+        earlier, checkpoints = None if self.force else there, self.checkpoints
         if earlier is not None and (
             not (method.whole_set or earlier.has_images) or earlier.lacks_checkpoints(self.checkpoints)
         ):
-            # It is distilled again, and evaluated also by the networks that it was evaluated by before.
+            # It is distilled again, also with the checkpoints and the evaluation networks that it had before.
             before = [evaluation.network for evaluation in earlier.evaluations]
+            checkpoints = tuple(sorted({*checkpoints, *(at.iteration for at in earlier.checkpoints)}))
             spec, earlier = spec.with_networks(tuple(dict.fromkeys((*spec.networks, *before)))), None
         try:
             bundle = self.load(spec.dataset, spec.protocol, spec.seed)
             streams, resume = Streams(spec.seed, spec.dataset, spec.ipc), self._resume(spec)
-            task = Task(bundle, spec, streams, self.compute, self.observer.progress, self.checkpoints, resume)
+            task = Task(bundle, spec, streams, self.compute, self.observer.progress, checkpoints, resume)
             if earlier is not None:
                 return self._evaluate(task, self._sets(task, method, earlier), earlier, saved=True)
             record, sets = self._distill(task, method)

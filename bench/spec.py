@@ -12,7 +12,8 @@ from bench.protocol import Protocol
 from bench.settings import NonNegativeInt, Settings
 
 NUMERICS = 1
-"""Raised by hand whenever a change to the engine changes numbers: it enters every hash, so that old records are not reused."""
+"""Raised by hand whenever a change to the engine changes numbers by more than rounding, which differs between machines anyhow.
+It enters every hash, so that old records are not reused."""
 
 _NOT_HASHED: dict[str, Any] = {"protocol": {"profile": True, "eval": {"networks"}, "whole": {"networks"}}}
 """A profile's name changes nothing, and another evaluation network leaves the distilled images as they are."""

@@ -37,7 +37,7 @@ def _caption(records: Sequence[RunRecord], evaluations: Iterable[Evaluation]) ->
         f"Profile {profiles_words([record.spec for record in records])}; seeds {seeds}; "
         f"{networks} evaluation networks a seed; "
         f"accuracy in percent on the {_words(record.spec.protocol.data.split for record in records)} split; "
-        f"hardware: {_words(machine_words(record.hardware) for record in records)}; "
+        f"hardware: {machines(records)}; "
         f"precision {_words(run_precision(record.spec) for record in records)}. "
         f"± is the sample standard deviation between the seeds' mean accuracies; with one seed, between its networks."
     )
@@ -97,6 +97,11 @@ def _complete(protocol: Protocol, ipc: int) -> Protocol:
 
 def _words(values: Iterable[object]) -> str:
     return ", ".join(sorted({str(value) for value in values}))
+
+
+def machines(records: Iterable[RunRecord]) -> str:
+    """Return the processors or GPUs of records, each once."""
+    return _words(machine_words(record.hardware) for record in records)
 
 
 def machine_words(hardware: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from reports.figures.figure import Drawing, Figure
-from reports.figures.style import legend, log_axis, palette, panels
+from reports.figures.style import band, legend, log_axis, palette, panels
 from reports.names import Column
 from reports.results import Results
 
@@ -74,9 +74,7 @@ def _lines(axes: Axes, part: pd.DataFrame, x: str, colors: Mapping[Column, str])
         color = colors[Column(*cast("tuple[str, str]", name))]
         marker = "o" if (line["quantity"] == "accuracy").all() else ""
         axes.plot(line[x].astype(float), line["value"], color=color, marker=marker, markersize=3, lw=1.2)
-        several = line[line["seeds"] > 1]
-        low, high = several["value"] - several["std_seeds"], several["value"] + several["std_seeds"]
-        axes.fill_between(several[x].astype(float), low, high, color=color, alpha=0.2, lw=0)
+        band(axes, line, x, "value", color)
 
 
 FIGURE = Figure(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from reports.figures.figure import Drawing, Figure
-from reports.figures.style import legend, log_axis, palette, panels
+from reports.figures.style import band, legend, log_axis, palette, panels
 from reports.names import Column
 from reports.results import Results
 from reports.tables.rates import rates_frame
@@ -28,9 +28,7 @@ def draw(results: Results) -> Iterator[Drawing]:
         for name, line in part.groupby(_COLUMN, sort=False):
             color = colors[Column(*cast("tuple[str, str]", name))]
             axes.plot(line["rate"], line["mean"], marker="o", markersize=4, color=color)
-            several = line[line["seeds"] > 1]
-            low, high = several["mean"] - several["std_seeds"], several["mean"] + several["std_seeds"]
-            axes.fill_between(several["rate"], low, high, color=color, alpha=0.2, lw=0)
+            band(axes, line, "rate", "mean", color)
         axes.set_xlim(frame["rate"].min() / 1.3, frame["rate"].max() * 1.3)
         log_axis(axes)
         axes.set(title=f"{results.names.dataset(dataset)}, IPC {ipc}", xlabel="rate (radians)", ylabel="accuracy (%)")

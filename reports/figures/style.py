@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
@@ -70,6 +71,22 @@ def legend(figure: Figure, colors: Mapping[Column, str], names: Names, more: Seq
         for column, color in colors.items()
     ]
     figure.legend(handles=[*marks, *more], loc="outside right upper", fontsize=8)
+
+
+def band(axes: Axes, part: pd.DataFrame, x: str, mean: str, color: str) -> None:
+    """Draw the deviation between seeds around a line, where there are several.
+
+    Args:
+        axes: where.
+        part: the line's points, with the columns `seeds` and `std_seeds`.
+        x: the column of the horizontal axis.
+        mean: the column of the line.
+        color: of the band.
+
+    """
+    several = part[part["seeds"] > 1]
+    low, high = several[mean] - several["std_seeds"], several[mean] + several["std_seeds"]
+    axes.fill_between(several[x].astype(float), low, high, color=color, alpha=0.2, lw=0)
 
 
 def log_axis(axes: Axes, which: str = "x") -> None:

@@ -7,10 +7,9 @@ from typing import Any, cast
 
 import pandas as pd
 
-from reports.captions import machine_words
-from reports.names import Column
+from reports.captions import machines
 from reports.results import Results
-from reports.tables.table import Row, Table, TableCell
+from reports.tables.table import Table, TableCell, rows_across
 from reports.variance import statistics
 
 _PLACE = ["dataset", "ipc", "method", "variant"]
@@ -39,25 +38,18 @@ def rates_frame(results: Results) -> pd.DataFrame:
 
 def rates_table(results: Results) -> Table | None:
     """Return the table, or None where no records differ in the rate alone."""
-    frame, names = rates_frame(results), results.names
+    frame = rates_frame(results)
     if frame.empty:
         return None
     shown = sorted(frame["rate"].unique())
-    rows = []
-    for place, part in frame.groupby(_PLACE, sort=False):
-        dataset, ipc, method, variant = cast("tuple[str, int, str, str]", place)
-        cells = {row["rate"]: _cell(row) for row in part.to_dict("records")}
-        words = names.dataset(dataset), str(ipc), names.column(Column(method, variant))
-        rows.append(Row(words, tuple(cells.get(rate, TableCell()) for rate in shown)))
-    where = ", ".join(sorted({machine_words(record.hardware) for record in results.records}))
     splits = ", ".join(sorted(results.all_rates["split"].unique()))
     return Table(
         name="rates",
         title="Accuracy by the rate of the step",
         label_heads=("Dataset", "IPC", "Method"),
         heads=tuple(f"{rate:g}" for rate in shown),
-        rows=tuple(rows),
-        caption=(_WORDS, f"Accuracy on the {splits} split; hardware: {where}."),
+        rows=rows_across(frame, results.names, by="rate", heads=shown, cell=_cell),
+        caption=(_WORDS, f"Accuracy on the {splits} split; hardware: {machines(results.records)}."),
     )
 
 

@@ -6,11 +6,10 @@ from typing import cast
 
 import pandas as pd
 
-from reports.captions import machine_words
-from reports.names import Column
+from reports.captions import machines
 from reports.published import published
 from reports.results import Results
-from reports.tables.table import Row, Table, TableCell
+from reports.tables.table import Row, Table, TableCell, place_words
 
 _PLACE = ["dataset", "ipc", "method", "variant"]
 _SUBSTITUTE = "dm"
@@ -49,16 +48,16 @@ def _first(curve: pd.DataFrame, value: float) -> float | None:
 
 def reached_table(results: Results) -> Table | None:
     """Return the table, or None where no cell with a published value has checkpoints."""
-    frame, names = reached_frame(results), results.names
+    frame = reached_frame(results)
     if frame.empty:
         return None
     rows = []
     for row in frame.to_dict("records"):
-        words = names.dataset(row["dataset"]), str(row["ipc"]), names.column(Column(row["method"], row["variant"]))
-        times = [TableCell(text="not reached") if pd.isna(row[key]) else TableCell(value=row[key], digits=0) for key in _TIMES]
-        last = [TableCell(value=row["best"]), TableCell(value=row["distilling_s"], digits=0)]
+        times = [_seconds(row["reached_s"]), _seconds(row["within_s"])]
+        last = [TableCell(value=row["best"]), _seconds(row["distilling_s"])]
+        words = place_words(tuple(row[name] for name in _PLACE), results.names)
         rows.append(Row(words, (TableCell(value=row["published"]), *times, *last)))
-    where = ", ".join(sorted({machine_words(record.hardware) for record in results.records if record.checkpoints}))
+    where = machines(record for record in results.records if record.checkpoints)
     return Table(
         name="reached",
         title="Time to the published accuracy",
@@ -69,4 +68,5 @@ def reached_table(results: Results) -> Table | None:
     )
 
 
-_TIMES = ("reached_s", "within_s")
+def _seconds(value: float) -> TableCell:
+    return TableCell(text="not reached") if pd.isna(value) else TableCell(value=value, digits=0)

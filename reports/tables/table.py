@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from reports.formats import markdown, tex
+from reports.names import Column, Names
 from reports.verdicts import Verdict
 
 Format = Literal["md", "tex", "html"]
@@ -75,6 +78,37 @@ class Table:
     def render(self, form: Format) -> str:
         """Return the table in one of the formats; of HTML, a section of a page."""
         return environment().get_template(f"table.{form}").render(table=self)
+
+
+def rows_across(
+    frame: pd.DataFrame,
+    names: Names,
+    *,
+    by: str,
+    heads: Iterable[Hashable],
+    cell: Callable[[Mapping[Hashable, Any]], TableCell],
+) -> tuple[Row, ...]:
+    """Return a row for each dataset, IPC, method and variant of a frame, with a cell under each head.
+
+    Args:
+        frame: in long form.
+        names: what datasets and methods are called.
+        by: the column whose values are the heads.
+        heads: these values, in order; a cell that the frame has no row for is empty.
+        cell: makes a cell of a row of the frame.
+
+    """
+    rows = []
+    for place, part in frame.groupby(["dataset", "ipc", "method", "variant"], sort=False):
+        cells = {row[by]: cell(row) for row in part.to_dict("records")}
+        rows.append(Row(place_words(place, names), tuple(cells.get(head, TableCell()) for head in heads)))
+    return tuple(rows)
+
+
+def place_words(place: Hashable, names: Names) -> tuple[str, str, str]:
+    """Return what a row says of its `place`: dataset, IPC, method and variant."""
+    dataset, ipc, method, variant = cast("tuple[str, int, str, str]", place)
+    return names.dataset(dataset), str(ipc), names.column(Column(method, variant))
 
 
 def number(value: float | None, digits: int = 1) -> str:

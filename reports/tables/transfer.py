@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
 from reports.captions import transfer_caption
-from reports.names import Column
 from reports.results import Results
-from reports.tables.table import Row, Table, TableCell
+from reports.tables.table import Table, TableCell, rows_across
 from reports.variance import statistics
 
 REFERENCE_NETWORK = "convnet"
@@ -70,24 +70,18 @@ def network_labels(results: Results) -> dict[str, str]:
 
 def transfer_table(results: Results) -> Table:
     """Return the table: mean ± deviation, and in brackets the drop against the ConvNet."""
-    frame, names, labels = transfer_frame(results), results.names, network_labels(results)
-    rows = []
-    for place, part in frame.groupby(_PLACE, sort=False):
-        dataset, ipc, method, variant = cast("tuple[str, int, str, str]", place)
-        cells = {row["eval_network"]: _cell(row) for row in part.to_dict("records")}
-        words = names.dataset(dataset), str(ipc), names.column(Column(method, variant))
-        rows.append(Row(words, tuple(cells.get(network, TableCell()) for network in labels)))
+    frame, labels = transfer_frame(results), network_labels(results)
     return Table(
         name="transfer",
         title="Accuracy by evaluation network",
         label_heads=("Dataset", "IPC", "Method"),
         heads=tuple(labels.values()),
-        rows=tuple(rows),
+        rows=rows_across(frame, results.names, by="eval_network", heads=labels, cell=_cell),
         caption=(transfer_caption(results), DROP),
     )
 
 
-def _cell(row: dict) -> TableCell:
+def _cell(row: Mapping[Hashable, Any]) -> TableCell:
     spread = row["std_seeds"] if row["seeds"] > 1 else row["std_networks"]
     has_drop = row["eval_network"] != REFERENCE_NETWORK and not math.isnan(row["drop"])
     return TableCell(value=row["mean"], spread=spread, bracket=row["drop"] if has_drop else None)

@@ -333,6 +333,10 @@ def test_a_cell_without_the_checkpoints_that_are_asked_for_is_distilled_again_to
     assert finished(tmp_path, spec, (1,)) is not None
     assert finished(tmp_path, spec) is not None
 
+    both = run(dm_cell("convnet"), tmp_path, checkpoints=(2,))  # the one that is there is not lost
+    assert [at.iteration for at in both.checkpoints] == [1, 2]
+    assert both.checkpoints[0].evaluations[0].accuracies == record.checkpoints[0].evaluations[0].accuracies
+
     more = run(dm_cell("lenet"), tmp_path, checkpoints=(1,), **failing())
     assert more.status == "ok", more.error
     assert {evaluation.network for evaluation in more.checkpoints[0].evaluations} == {"convnet", "mlp", "lenet"}

@@ -120,6 +120,7 @@ BAD = {
         ["kr.rate=0.1", "optimizer=sgd", "kr.lr_images"],
     ),
     "checkpoints x": (["--checkpoints", "10,x"], ["--checkpoints", "'x'", "whole numbers"]),
+    "checkpoints empty": (["--checkpoints", ""], ["--checkpoints", "''", "whole numbers"]),
     "checkpoints -1": (["--checkpoints=-1"], ["--checkpoints", "'-1'", "at least 0"]),
     "no equals sign": (["--set", "kr.hidden"], ["--set", "'kr.hidden'", "NAME.FIELD=VALUE"]),
     "no dot": (["--set", "hidden=3"], ["--set", "'hidden=3'", "NAME.FIELD=VALUE"]),

@@ -1,0 +1,57 @@
+"""The table of time to the published accuracy, from checkpoints made by hand; the published values are the paper's."""
+
+from __future__ import annotations
+
+import pandas as pd
+from made_records import record, with_checkpoints
+
+from reports.published import published
+from reports.results import Results
+from reports.tables.reached import reached_frame, reached_table
+
+DM = published()["fashionmnist", 1, "dm"].value  # 70.7
+
+
+def rows(*records):
+    frame = reached_frame(Results.of(records))
+    return {row["method"]: row for row in frame.to_dict("records")}
+
+
+def curve(method, *accuracies, seed=0, dataset="fashionmnist"):
+    """Return a record with checkpoints after 1, 2, ... iterations, a tenth of a second each, and an end after 10."""
+    *way, end = accuracies
+    made = record(method, seed=seed, dataset=dataset, accuracies=(end,))
+    return with_checkpoints(made, {number: (accuracy,) for number, accuracy in enumerate(way, start=1)})
+
+
+def test_it_is_the_first_checkpoint_at_the_value_and_within_a_point_of_it():
+    row = rows(curve("dm", DM - 5, DM - 1, DM - 0.1, DM + 1, DM + 2))["dm"]
+    assert row["published"] == DM
+    assert abs(row["within_s"] - 0.2) < 1e-9
+    assert abs(row["reached_s"] - 0.4) < 1e-9
+    assert row["best"] == DM + 2
+
+
+def test_the_end_counts_and_what_is_not_reached_is_missing():
+    row = rows(curve("dm", 50.0, 60.0, DM + 0.1))["dm"]
+    assert row["reached_s"] == row["distilling_s"] == 3.0
+    row = rows(curve("dm", 50.0, 60.0, 65.0))["dm"]
+    assert pd.isna(row["reached_s"])
+    assert pd.isna(row["within_s"])
+    assert "not reached" in reached_table(Results.of([curve("dm", 50.0, 65.0)])).render("md")
+
+
+def test_seeds_are_averaged_before_the_value_is_looked_for():
+    records = [curve("dm", DM + 2, DM + 2, seed=0), curve("dm", DM - 4, DM + 2, seed=1)]
+    assert rows(*records)["dm"]["reached_s"] == 3.0
+
+
+def test_a_loss_that_nobody_published_is_held_against_dm():
+    both = rows(curve("emd", DM, DM), curve("kr", DM, DM))
+    assert both["emd"]["published"] == DM
+    assert both["kr"]["published"] == published()["fashionmnist", 1, "kr"].value != DM
+
+
+def test_without_checkpoints_or_a_published_value_there_is_no_table():
+    assert reached_table(Results.of([record("dm")])) is None
+    assert reached_table(Results.of([curve("dm", 90.0, 91.0, dataset="own")])) is None
