@@ -5,41 +5,51 @@
 
 from __future__ import annotations
 
-import argparse
-import io
 import os
 import signal
+from types import FrameType
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End a run of which modules are still being imported: there is nothing yet that has to end in order."""
+    os.write(2, b"run_all.py: interrupted by SIGINT before work started\n")
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _end)
+
+import argparse
+import io
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from bench import interrupts
-from bench.errors import UsageError, unknown
+from bench import folder, interrupts
+from bench.cost import passes
+from bench.errors import UsageError, is_disk_error, unknown
 from bench.grid import check_ipc, make_specs
 from bench.interrupts import Interrupted
-from bench.lazy import compute, console, runner
+from bench.lazy import compute, console, local, runner
 from bench.listing import listing
 from bench.method import Method
-from bench.protocol import PROFILES, SECTIONS, SEEDS, Protocol, resolve
+from bench.options import Texts, folder_path, number, numbers, option_parser, setting_texts
+from bench.protocol import SECTIONS, SEEDS, Protocol, resolve
 from bench.records import RunRecord
 from bench.settings import Settings
 from bench.spec import RunSpec
-from bench.storage import finished, read_folder
-from bench.types import Bundle
-from datasets import DATASETS, data_warnings, find_source, held_out, split_names
+from datasets import DATASETS, Loader, data_warnings, find_source, split_names
+from datasets.fingerprint import Fingerprint
 from datasets.source import Source
 from methods import METHODS, find_method
 from reports import write_report
 
 if TYPE_CHECKING:
     from bench.compute import Compute
-
-Texts = dict[str, dict[str, str]]
-"""What was typed after `--set`, by owner and field."""
+    from bench.runner import Observer, Runner
 
 
 @dataclass(frozen=True)
@@ -56,54 +66,13 @@ class Options:
     device: str
     precision: str
     threads: int | None
+    jobs: int
     checkpoints: tuple[int, ...]
     force: bool
     report_only: bool
+    list: bool
     dry_run: bool
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports a mistake in one line, with the nearest option."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="run_all.py", description=__doc__, allow_abbrev=False)
-    add = parser.add_argument
-    add("--methods", default=",".join(METHODS), help="names, or path/to/file.py:function, with commas between")
-    add("--datasets", default="digits", help="names, or folder:PATH, with commas between")
-    add("--ipc", default="1,10", help="images per class, with commas between")
-    add("--seeds", help="one distillation a seed; default 0, in profile paper 0,1,2,3,4")
-    add("--profile", default="quick", help=", ".join(PROFILES))
-    add("--eval-nets", help="short for --set eval.nets=N --set whole.nets=N")
-    add("--iterations", help="short for --set match.iterations=N, and the same of dc, dsa, cafe")
-    add("--set", action="append", default=[], metavar="NAME.FIELD=VALUE", help="a method's or the protocol's own option")
-    add("--data-root", default=os.environ.get("DATA_ROOT", "data"), help="where datasets lie; also the variable DATA_ROOT")
-    add("--out", default="results", help="where records and the report go")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    add("--precision", default="auto", help="auto, fp32, bf16: of the passes through networks")
-    add("--threads", help="CPU threads; default all cores")
-    add("--checkpoints", help="iterations after which the images are kept and evaluated too, with commas between")
-    add("--force", action="store_true", help="run cells again that have a record")
-    add("--report-only", action="store_true", help="make the report from the records that are there")
-    add("--list", action="store_true", help="show methods, datasets, profiles and every option, and stop")
-    add("--dry-run", action="store_true", help="show the cells and which have a record, and stop")
-    return parser
-
-
-def _numbers(option: str, text: str, *, low: int) -> tuple[int, ...]:
-    for part in text.split(","):
-        if not part.strip().isdecimal() or int(part) < low:
-            raise UsageError(f"{option} {text!r}: {part!r} is not valid; valid: whole numbers of at least {low}, with commas")
-    return tuple(dict.fromkeys(map(int, text.split(","))))
-
-
-def _number(option: str, text: str, *, low: int) -> int:
-    if not text.isdecimal() or int(text) < low:
-        raise UsageError(f"{option} {text!r} is not valid; valid: a whole number of at least {low}")
-    return int(text)
+    typed: tuple[str, ...]
 
 
 def _methods(text: str) -> tuple[Method, ...]:
@@ -120,24 +89,14 @@ def _texts(arguments: argparse.Namespace, methods: Sequence[Method]) -> Texts:
     """Return the texts of all `--set`, with the short forms written out; raise `UsageError` where one is malformed."""
     pairs: list[str] = []  # the short forms first: what is set by its own name counts
     if arguments.iterations is not None:
-        iterations = _number("--iterations", arguments.iterations, low=0)
+        iterations = number("--iterations", arguments.iterations, low=0)
         counting = [method.name for method in methods if "iterations" in method.settings.model_fields]
         pairs += [f"{owner}.iterations={iterations}" for owner in ("match", *counting)]
     if arguments.eval_nets is not None:
-        nets = _number("--eval-nets", arguments.eval_nets, low=1)
+        nets = number("--eval-nets", arguments.eval_nets, low=1)
         pairs += [f"eval.nets={nets}", f"whole.nets={nets}"]
     pairs += [f"whole.networks={pair.partition('=')[2]}" for pair in arguments.set if pair.startswith("eval.networks=")]
-    owners = {*METHODS, *SECTIONS, *(method.name for method in methods)}
-    texts: Texts = {}
-    for pair in (*pairs, *arguments.set):
-        name, equals, value = pair.partition("=")
-        owner, dot, field = name.partition(".")
-        if not (equals and dot and field):
-            raise UsageError(f"--set {pair!r} is not valid; valid: NAME.FIELD=VALUE, for example kr.hidden=256")
-        if owner not in owners:
-            raise unknown("owner in --set", owner, owners)
-        texts.setdefault(owner, {})[field] = value
-    return texts
+    return setting_texts((*pairs, *arguments.set), {*METHODS, *SECTIONS, *(method.name for method in methods)})
 
 
 def _settings(texts: Texts, methods: Sequence[Method], profile: str) -> tuple[tuple[Method, Settings], ...]:
@@ -151,88 +110,104 @@ def _settings(texts: Texts, methods: Sequence[Method], profile: str) -> tuple[tu
 
 def parse(arguments: Sequence[str]) -> Options:
     """Return the options that `arguments` mean; raise `UsageError` on a mistake."""
-    parser = _parser()
+    parser = option_parser(__doc__ or "", METHODS)
     typed, rest = parser.parse_known_args(arguments)
     if rest:
         raise unknown("option", rest[0], [name for action in parser._actions for name in action.option_strings])
     methods = _methods(typed.methods)
     texts = _texts(typed, methods)
     protocol = resolve(typed.profile, {name: texts[name] for name in SECTIONS if name in texts})
-    out = Path(typed.out)
-    if not next(place for place in (out, *out.absolute().parents) if place.exists()).is_dir():
-        raise UsageError(f"--out {typed.out!r} is, or lies below, a file; valid: a folder, there or not")
     if typed.precision not in ("auto", "fp32", "bf16"):
         raise unknown("--precision", typed.precision, ("auto", "fp32", "bf16"))
     return Options(
         methods=_settings(texts, methods, typed.profile),
         sources=tuple(find_source(name, size=protocol.data.size) for name in dict.fromkeys(split_names(typed.datasets))),
-        ipcs=_numbers("--ipc", typed.ipc, low=1),
-        seeds=_numbers("--seeds", typed.seeds, low=0) if typed.seeds is not None else SEEDS[typed.profile],
+        ipcs=numbers("--ipc", typed.ipc, low=1),
+        seeds=numbers("--seeds", typed.seeds, low=0) if typed.seeds is not None else SEEDS[typed.profile],
         protocol=protocol,
-        data_root=Path(typed.data_root),
-        out=out,
+        data_root=folder_path("--data-root", typed.data_root),
+        out=folder_path("--out", typed.out),
         device=typed.device,
         precision=typed.precision,
-        threads=_number("--threads", typed.threads, low=1) if typed.threads is not None else None,
-        checkpoints=tuple(sorted(_numbers("--checkpoints", typed.checkpoints, low=0))) if typed.checkpoints is not None else (),
+        threads=number("--threads", typed.threads, low=1) if typed.threads is not None else None,
+        jobs=number("--jobs", typed.jobs, low=1),
+        checkpoints=tuple(sorted(numbers("--checkpoints", typed.checkpoints, low=0))) if typed.checkpoints is not None else (),
         force=typed.force,
         report_only=typed.report_only,
+        list=typed.list,
         dry_run=typed.dry_run,
+        typed=tuple(arguments),
     )
 
 
-def _loader(options: Options) -> Callable[[str, Protocol, int], Bundle]:
-    sources = {source.name: source for source in options.sources}
-
-    @cache
-    def load_all(name: str) -> Bundle:
-        return sources[name].load(options.data_root)
-
-    @lru_cache(maxsize=1)
-    def load(name: str, protocol: Protocol, seed: int) -> Bundle:
-        bundle = load_all(name)
-        data = protocol.data
-        return bundle if data.split == "test" else held_out(bundle, fraction=data.holdout, seed=seed)
-
-    return load
-
-
-def _present(options: Options, specs: Sequence[RunSpec], *, log: TextIO) -> set[str]:
-    """Return the hashes of the cells that need not run; name in `log` the files that hold no readable record."""
-    folder = options.out / "records"
-    for file in read_folder(folder)[1]:
-        again = ", and its cell has to run again" if file.path.stem in {spec.hash for spec in specs} else ""
-        log.write(f"{file.path} cannot be read{again}: {file.reason}\n")
-    return set() if options.force else {spec.hash for spec in specs if finished(folder, spec, options.checkpoints)}
-
-
-def _make_folder(folder: Path, out: Path) -> None:
-    """Make the folder of records; raise `UsageError` where it cannot be written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UsageError(f"--out {str(out)!r} cannot be written to ({error}); valid: a folder of yours") from None
+def _fingerprints(options: Options, *, log: TextIO) -> dict[str, Fingerprint]:
+    """Return which images the datasets hold; for `--dry-run`, name in `log` those that are taken for the published ones."""
+    if not options.dry_run:
+        return {source.name: source.fingerprint(options.data_root) for source in options.sources}
+    planned = {source.name: source.planned_fingerprint(options.data_root) for source in options.sources}
+    for name in (name for name, fingerprint in planned.items() if fingerprint.assumed):
+        what = "the published images are assumed" if planned[name].digest else "which images it holds is not known before a run"
+        log.write(f"dataset {name!r} is not below {options.data_root}: {what}\n")
+    return planned
 
 
 def _compute(options: Options) -> Compute:
     """Return where and in which precision the grid is computed."""
     # Quick cells are too short to be compiled, and bfloat16 pays only where they are.
     precision = "fp32" if (options.precision, options.protocol.profile) == ("auto", "quick") else options.precision
-    return compute.Compute.choose(device=options.device, precision=precision, threads=options.threads)
+    return compute.Compute.choose(device=options.device, precision=precision, threads=options.threads, jobs=options.jobs)
 
 
-def _run_cells(options: Options, where: Compute, specs: Sequence[RunSpec], progress: TextIO) -> list[RunRecord]:
-    """Run the cells; return their records."""
-    load, folder = _loader(options), options.out / "records"
-    first = {spec.dataset: spec for spec in reversed(specs)}
-    check_ipc(specs, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
-    _make_folder(folder, options.out)
+def _grid(options: Options, where: Compute, *, log: TextIO) -> tuple[list[RunSpec], Loader]:
+    """Return the descriptions of all cells, and what loads their datasets."""
+    fingerprints = _fingerprints(options, log=log)
+    specs = make_specs(
+        methods=options.methods,
+        sources=options.sources,
+        data={name: fingerprint.short for name, fingerprint in fingerprints.items()},
+        ipcs=options.ipcs,
+        seeds=options.seeds,
+        protocol=options.protocol,
+        precision=where.precision,
+    )
+    return specs, Loader(options.sources, options.data_root, fingerprints)
+
+
+def _runner(options: Options, where: Compute, load: Loader, observer: Observer) -> Runner:
     methods = {method.name: method for method, _ in options.methods}
     labels = {source.name: source.label for source in options.sources}
+    return runner.Runner(options.out / "records", where, methods, load, observer, labels, options.force, options.checkpoints)
+
+
+def worker(arguments: Sequence[str], number: int) -> Callable[[str], RunRecord]:
+    """Return what runs the cells of a command line in a process of its own, by their hashes; see `bench.executors`."""
+    with data_warnings(lambda text: None):  # the first process has told them
+        options = parse(arguments)
+        where = compute.Compute.choose(
+            device=options.device, precision=options.precision, threads=options.threads, number=number
+        )
+        specs, load = _grid(options, where, log=io.StringIO())
+    cells, by_hash = _runner(options, where, load, console.Silent()), {spec.hash: spec for spec in specs}
+    return lambda digest: cells.run([by_hash[digest]])[0]
+
+
+def _run_cells(options: Options, where: Compute, specs: Sequence[RunSpec], load: Loader, progress: TextIO) -> list[RunRecord]:
+    """Run the cells; return their records."""
+    first = {spec.dataset: spec for spec in reversed(specs)}
+    check_ipc(specs, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
+    folder.make(options.out)
     with interrupts.listening(), console.observer(progress, total=len(specs)) as shown:
-        cells = runner.Runner(folder, where, methods, load, shown, labels, options.force, options.checkpoints)
-        return cells.run(specs)
+        if options.jobs == 1:
+            return _runner(options, where, load, shown).run(specs)
+        # Each process takes what this one has chosen: the later of two values of an option counts.
+        arguments = (*options.typed, "--precision", where.precision, "--threads", str(where.threads))
+        longest_first = [spec.hash for spec in sorted(specs, key=passes, reverse=True)]
+        records = []
+        for record in local.Local(options.jobs, where.threads).map(partial(worker, arguments), longest_first):
+            shown.started(record.spec)
+            shown.finished(record)
+            records.append(record)
+        return records
 
 
 def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
@@ -248,20 +223,13 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
 
     """
     where = _compute(options)
-    specs = make_specs(
-        methods=options.methods,
-        sources=options.sources,
-        ipcs=options.ipcs,
-        seeds=options.seeds,
-        protocol=options.protocol,
-        precision=where.precision,
-    )
-    present = _present(options, specs, log=progress)
+    specs, load = _grid(options, where, log=progress)
+    present = folder.present(options.out, specs, options.checkpoints, force=options.force, look=options.dry_run, log=progress)
     if options.dry_run:
         out.writelines(f"{spec.hash} {'there' if spec.hash in present else 'to run':<7} {spec.label}\n" for spec in specs)
         return 0
 
-    records = _run_cells(options, where, [spec for spec in specs if spec.hash not in present], progress)
+    records = _run_cells(options, where, [spec for spec in specs if spec.hash not in present], load, progress)
     failed = [record for record in records if record.status == "failed"]
     good, wanted = len(records) - len(failed), {spec.hash for spec in specs}
     page = write_report(options.out, wanted=wanted, log=io.StringIO()) if good or present else "none, for want of results"
@@ -271,18 +239,18 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status: 0, 1 where a cell failed, 2 on a user's mistake, 128 + a signal."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run the command line; return its exit status.
+
+    It is 0, 1 where a cell failed or nothing more could be written, 2 on a user's mistake, and 128 + a signal that ended it.
+    """
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.stdout is None:  # it was closed, as by `>&-`
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     try:
-        if "--list" in arguments:
-            sys.stdout.write(listing(METHODS.values(), DATASETS.values()) + "\n")
-            return 0
-        with data_warnings(lambda text: sys.stderr.write(f"run_all.py: warning: {text}\n")):
-            options = parse(arguments)
-            if options.report_only:
-                sys.stdout.write(f"report: {write_report(options.out, log=sys.stderr)}\n")
-                return 0
-            return run(options, out=sys.stdout, progress=sys.stderr)
+        status = _main(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return status
     except UsageError as error:
         sys.stderr.write(f"run_all.py: error: {error}\n")
         return 2
@@ -291,6 +259,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = signal.Signals(number).name
         sys.stderr.write(f"run_all.py: interrupted by {name}; the same command, without --force, goes on from there\n")
         return 128 + number
+    except BrokenPipeError:  # whoever reads our output has seen enough, as in `--list | head`
+        sys.stdout = None
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if not is_disk_error(error):
+            raise
+        place = error.filename or "the standard output, or to a file"
+        reason = f"cannot write to {place}: {error.strerror}; what is finished is kept, and the same command goes on from there"
+        sys.stderr.write(f"run_all.py: error: {reason}\n")
+        sys.stdout = None  # Python would try once more to write what it holds
+        return 1
+
+
+def _main(arguments: Sequence[str]) -> int:
+    with data_warnings(lambda text: sys.stderr.write(f"run_all.py: warning: {text}\n")):
+        options = parse(arguments)
+        if options.list:
+            sys.stdout.write(listing(METHODS.values(), DATASETS.values()) + "\n")
+            return 0
+        if options.report_only:
+            sys.stdout.write(f"report: {write_report(options.out, log=sys.stderr)}\n")
+            return 0
+        return run(options, out=sys.stdout, progress=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ the processor's cache.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.compile_cost import Kind
-from bench.errors import UsageError
+from bench.errors import UsageError, quoted
 from bench.kernels import Kernel, kernel_of
 from bench.networks.network import Network
 from bench.networks.weights import Weights
@@ -28,6 +29,7 @@ RunPrecision = Literal["fp32", "bf16"]
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _CHUNK_BYTES = {"cpu": 8 * 2**20}
 _CHUNK_BYTES_ELSEWHERE = 2 * 2**30
+_SMALLEST_CHUNK_BYTES = 2**20
 
 
 def _keep_memory() -> None:
@@ -46,28 +48,37 @@ class Compute:
     """A device, the precision of the passes through networks, and the number of CPU threads.
 
     In `bf16` these are bfloat16: the real images' features, layers and gradients, the critics' products, and all training and
-    testing of networks. Weights, optimisers, losses and the synthetic side of what is matched stay float32.
+    testing of networks. Weights, optimisers, losses and the synthetic side of what is matched stay float32. `chunk_bytes`
+    bounds the largest maps of a chunk; None stands for what suits the device.
     """
 
     device: torch.device
     precision: RunPrecision
     threads: int
+    chunk_bytes: int | None = None
 
     @classmethod
-    def choose(cls, *, device: str = "auto", precision: str = "auto", threads: int | None = None) -> Compute:
+    def choose(
+        cls, *, device: str = "auto", precision: str = "auto", threads: int | None = None, jobs: int = 1, number: int = 0
+    ) -> Compute:
         """Return what the options name, and set torch's number of threads.
 
         Args:
             device: `auto`, which is CUDA where there is one, `cpu`, `cuda` or `cuda:N`.
             precision: `auto`, `fp32` or `bf16`; see `resolve_precision`.
-            threads: the number of CPU threads; None leaves torch's own.
+            threads: the number of CPU threads of each process; None deals all cores out among the processes.
+            jobs: how many processes share the machine.
+            number: which of them this is; `auto` and `cuda` are dealt out by it, a GPU each.
 
         Raises:
-            UsageError: where the device cannot be used here.
+            UsageError: where the device cannot be used here, or there are fewer cores.
 
         """
+        threads = _checked_threads(threads, jobs)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and torch.cuda.device_count() > 1:
+            device = f"cuda:{number % torch.cuda.device_count()}"
         try:
             chosen = torch.device(device)
             torch.empty(0, device=chosen)
@@ -92,6 +103,18 @@ class Compute:
         """Return the same in another precision; `auto` is this one's."""
         return self if precision == "auto" else replace(self, precision=precision)
 
+    @property
+    def _most_bytes(self) -> int:
+        return self.chunk_bytes or _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_ELSEWHERE)
+
+    def with_smaller_chunks(self) -> Compute | None:
+        """Return the same with chunks of half the size, and free what the device keeps; None where they are small enough."""
+        if self._most_bytes < _SMALLEST_CHUNK_BYTES:
+            return None
+        if self.device.type not in ("cpu", "meta"):
+            torch.get_device_module(self.device).empty_cache()
+        return replace(self, chunk_bytes=self._most_bytes // 2)
+
     def chunk(self, network: Network, total: int, *, training: bool = True) -> int:
         """Return how many images to take at once: their largest maps fit in cache, with no rest if that can be.
 
@@ -104,7 +127,7 @@ class Compute:
         if training and network.uses_batch:
             return max(1, total)
         each = (2 if self.precision == "bf16" else 4) * network.first_map
-        most = max(1, _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_ELSEWHERE) // each)
+        most = max(1, self._most_bytes // each)
         if total <= most:
             return max(1, total)
         return next((size for size in range(most, most // 2, -1) if total % size == 0), most)
@@ -141,7 +164,7 @@ class Compute:
 
         Args:
             images: `[n, channels, H, W]`.
-            labels: `[n]`.
+            labels: `[n]`, or probabilities `[n, classes]`.
             size: how many images a chunk holds.
 
         """
@@ -150,7 +173,8 @@ class Compute:
             weights = torch.full((len(part),), 1 / len(images), device=images.device)
             if rest:
                 part = F.pad(part, (0, 0, 0, 0, 0, 0, 0, rest))
-                part_labels, weights = F.pad(part_labels, (0, rest)), F.pad(weights, (0, rest))
+                part_labels = F.pad(part_labels, (0, 0) * (labels.dim() - 1) + (0, rest))
+                weights = F.pad(weights, (0, rest))
             yield part.contiguous(memory_format=torch.channels_last), part_labels, weights
 
 
@@ -160,6 +184,20 @@ def _padded(images: Tensor, size: int) -> Iterator[Tensor]:
         if len(part) < size:
             part = F.pad(part, (0, 0) * (part.dim() - 1) + (0, size - len(part)))
         yield part.contiguous(memory_format=torch.channels_last)
+
+
+def _checked_threads(threads: int | None, jobs: int) -> int | None:
+    """Return the number of threads of each of `jobs` processes, None for torch's own; raise `UsageError` above the cores."""
+    cores = usable_cores()
+    if (threads or 1) * jobs <= cores:
+        return threads if threads is not None or jobs == 1 else cores // jobs
+    option = f"--threads {quoted(threads)}" if jobs == 1 else f"--jobs {jobs} of {threads or 1} threads each"
+    raise UsageError(f"{option}: this process may use {cores} cores; valid: 1 to {cores} threads in all")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_precision(precision: str, device: torch.device) -> RunPrecision:

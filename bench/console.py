@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TextIO
@@ -49,6 +50,12 @@ class PlainObserver(AbstractContextManager["PlainObserver"]):
         self._label = spec.label
         self._say("started")
 
+    def waiting(self, specs: Sequence[RunSpec]) -> None:
+        """Write that other processes are at the cells that are left, now and then."""
+        if time.monotonic() - self._said > _PLAIN_SECONDS:
+            self._label = specs[0].label
+            self._say(f"waiting for another process ({len(specs)} cells are left)")
+
     def progress(self, progress: Progress) -> None:
         """Write how far the cell has come, now and then."""
         if time.monotonic() - self._said > _PLAIN_SECONDS:
@@ -57,6 +64,22 @@ class PlainObserver(AbstractContextManager["PlainObserver"]):
     def finished(self, record: RunRecord) -> None:
         """Write the outcome."""
         self._say(summary(record))
+
+
+class Silent:
+    """Shows nothing, for a process that another one watches."""
+
+    def started(self, spec: RunSpec) -> None:
+        """Show nothing."""
+
+    def waiting(self, specs: Sequence[RunSpec]) -> None:
+        """Show nothing."""
+
+    def progress(self, progress: Progress) -> None:
+        """Show nothing."""
+
+    def finished(self, record: RunRecord) -> None:
+        """Show nothing."""
 
 
 class RichObserver(AbstractContextManager["RichObserver"]):
@@ -90,6 +113,10 @@ class RichObserver(AbstractContextManager["RichObserver"]):
         """Begin a new bar for the cell."""
         self._label, self._stage = spec.label, ""
         self._bars.reset(self._cell, description=spec.label, total=None, note="")
+
+    def waiting(self, specs: Sequence[RunSpec]) -> None:
+        """Say in the cell's bar that other processes are at the cells that are left."""
+        self._bars.reset(self._cell, description=f"{specs[0].label}: waiting for another process", total=None, note="")
 
     def progress(self, progress: Progress) -> None:
         """Move the cell's bar; each stage has a run of it."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+_LONGEST = 80
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 class UsageError(Exception):
@@ -21,10 +25,21 @@ class DistillationError(RuntimeError):
     """A cell that cannot be finished: a loss that is no number, a solver that did not converge."""
 
 
+def quoted(value: object) -> str:
+    """Return a value in quotes, cut short where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Return whether nothing more can be written, whichever cell is at it: the disk or a quota is full, or it is read-only."""
+    return isinstance(error, OSError) and error.errno in _DISK_ERRORS
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     """Return the error for a `name` that is none of `choices`, with the nearest match first."""
     valid = sorted(choices)
-    return UsageError(f"unknown {kind} {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}")
+    return UsageError(f"unknown {kind} {quoted(name)}{nearest(name, valid)}; valid: {', '.join(valid)}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

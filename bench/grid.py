@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from bench.errors import UsageError
@@ -27,14 +28,13 @@ class Shaped(Protocol):
     def classes(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
-    @property
-    def code(self) -> str: ...  # noqa: D102
 
 
 def make_specs(
     *,
     methods: Sequence[tuple[Method, Settings]],
     sources: Iterable[Shaped],
+    data: Mapping[str, str],
     ipcs: Sequence[int],
     seeds: Sequence[int],
     protocol: BenchProtocol,
@@ -42,16 +42,16 @@ def make_specs(
 ) -> list[RunSpec]:
     """Return the cells of a grid, dataset by dataset, IPC by IPC.
 
+    `UsageError` where a network does not take a dataset's images, or a method cannot fill its cells.
+
     Args:
         methods: each with its settings; one that takes the whole training set has one cell a seed, after all IPCs.
         sources: the datasets.
+        data: by a dataset's name, which images it holds; see `RunSpec.data`.
         ipcs: images per class.
         seeds: one distillation each.
         protocol: the same for all methods.
         precision: the run's, which every `auto` is resolved to.
-
-    Raises:
-        UsageError: where a network does not take a dataset's images.
 
     """
     return [
@@ -63,14 +63,22 @@ def make_specs(
             settings=settings.at_precision(precision),
             protocol=cell_protocol(method, settings, protocol, source, precision=precision, ipc=ipc),
             precision=precision if method.has_passes else None,
-            code="+".join(filter(None, (method.code, source.code))),
+            code=method.code,
+            data=data.get(source.name, ""),
         )
-        for source in sources
-        for ipc in (*ipcs, None)
-        for method, settings in methods
-        if method.whole_set == (ipc is None)
-        for seed in seeds
+        for source, ipc, method, settings, seed in _places(methods, tuple(sources), ipcs, seeds)
     ]
+
+
+def _places(
+    methods: Sequence[tuple[Method, Settings]], sources: Sequence[Shaped], ipcs: Sequence[int], seeds: Sequence[int]
+) -> Iterator[tuple[Shaped, int | None, Method, Settings, int]]:
+    """Yield dataset, IPC, method, its settings and seed of each cell; raise `UsageError` where a method cannot fill its own."""
+    for method, settings in methods:
+        method.check(sources, ipcs, seeds, settings)
+    for source, ipc, (method, settings) in itertools.product(sources, (*ipcs, None), methods):
+        if method.has_cell(source, ipc, settings):
+            yield from ((source, ipc, method, settings, seed) for seed in seeds)
 
 
 def cell_protocol(

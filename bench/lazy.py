@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from bench import threads as threads
     from bench import timing as timing
     from bench import training as training
+    from bench.executors import local as local
     from bench.networks import network as network
 
 _LIBRARIES = (
@@ -54,7 +55,18 @@ _LIBRARIES = (
     *("torch", "torchvision"),
 )
 _ENGINE = (
-    *("compute", "console", "distances", "evaluate", "matching", "networks.network", "recorder", "runner", "threads"),
+    *(
+        "compute",
+        "console",
+        "distances",
+        "evaluate",
+        "executors.local",
+        "matching",
+        "networks.network",
+        "recorder",
+        "runner",
+        "threads",
+    ),
     *("timing", "training"),
 )
 

@@ -9,7 +9,7 @@ otherwise, its label, citation, place and colour in tables and figures, and how 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from bench.grid import Shaped
     from bench.task import Task
 
 LATE = 500
@@ -113,6 +114,21 @@ class Method(ABC):
 
         """
         return match.with_step()
+
+    def has_cell(self, source: Shaped, ipc: int | None, settings: Any) -> bool:
+        """Return whether a grid has cells of this method on a dataset at an IPC; None stands for the whole training set."""
+        return self.whole_set == (ipc is None)
+
+    def check(self, sources: Sequence[Shaped], ipcs: Sequence[int], seeds: Sequence[int], settings: Any) -> None:  # noqa: B027
+        """Raise `UsageError` where the method cannot fill its cells of a grid; most methods can.
+
+        Args:
+            sources: the datasets.
+            ipcs: images per class.
+            seeds: one distillation each.
+            settings: the method's own.
+
+        """
 
     def networks(self, settings: Settings) -> tuple[str, ...]:
         """Return the names of the networks that distilling uses besides the matching loop's."""

@@ -1,7 +1,8 @@
 """Renew old records: `python -m bench.migrate FOLDER [FOLDER...]` brings those of older versions to today's, in place.
 
 A FOLDER holds `records/`, or is itself such a folder. Where a renewed record has a new hash, its file and the images beside it
-get new names; the tensors of the images stay as they are, bit for bit. The command can be repeated: it leaves today's version
+get new names; the tensors of the images stay as they are, bit for bit. A dataset of the registry is taken to have been the
+published one, since older records do not say which images it held. The command can be repeated: it leaves today's version
 alone. Each file that cannot be renewed is named in one line on the standard error, and left as it is.
 
 The exit status is 0 where all records are of today's version, 1 where files were left, and 2 where a folder holds no records.
@@ -24,7 +25,7 @@ from safetensors.numpy import save_file
 from bench.errors import UsageError
 from bench.old_records import RENEWALS
 from bench.records import SCHEMA_VERSION, RunRecord
-from bench.storage import atomic, read_record, write_record
+from bench.storage import atomic, file_digest, read_record, write_record
 
 Outcome = Literal["renewed", "as they are", "left"]
 
@@ -42,23 +43,33 @@ def migrate_file(path: Path) -> Outcome:
     if old is None:
         return "as they are"
     try:
-        record = RENEWALS[old.get("schema_version", 1)](old, has_images=path.with_suffix(".safetensors").is_file())
+        record = RENEWALS[old.get("schema_version", 1)](old)
     except (UsageError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"it is no complete record of version {old.get('schema_version', 1)}: {_reason(error)}") from None
     new = path.with_name(f"{record.hash}.json")
-    if new == path:  # the description, and so its hash, is as it was: only the form of the record is new
-        write_record(path.parent, record)
-        return "renewed"
-    if not record.has_images and new.with_suffix(".safetensors").is_file():  # an interrupted run moved them
-        record = record.model_copy(update={"has_images": True})
-    if new.exists() and read_record(new) != record:
+    there = read_record(new) if new != path else None
+    if there is not None and not (isinstance(there, RunRecord) and there.model_copy(update={"images": {}}) == record):
         raise UsageError(f"{new.name} is another record of the same cell")
-    if path.with_suffix(".safetensors").is_file():
-        _copy_images(path.with_suffix(".safetensors"), new.with_suffix(".safetensors"), old["hash"])
-    write_record(path.parent, record)
-    path.with_suffix(".safetensors").unlink(missing_ok=True)
-    path.unlink()
+    old_images = _images_beside(path)
+    for file in old_images if new != path else ():
+        _copy_images(file, _renamed(file, path.stem, record.hash), old["hash"])
+    images = {file.name: file_digest(file) for file in _images_beside(new)}  # those too that an interrupted run had moved
+    write_record(path.parent, record.model_copy(update={"images": images}))
+    if new != path:
+        for file in (*old_images, path):
+            file.unlink()
     return "renewed"
+
+
+def _images_beside(path: Path) -> list[Path]:
+    """Return the files of images of a record: the final ones, and those of checkpoints."""
+    checkpoints = [file for file in path.parent.glob(f"{path.stem}-*.safetensors") if file.stem.rpartition("-")[2].isdecimal()]
+    return sorted(file for file in (path.with_suffix(".safetensors"), *checkpoints) if file.is_file())
+
+
+def _renamed(file: Path, old: str, new: str) -> Path:
+    """Return the path of a file of images with another hash in its name."""
+    return file.with_name(new + file.name.removeprefix(old))
 
 
 def _content(path: Path) -> Mapping[str, Any] | None:
@@ -101,7 +112,7 @@ def _copy_images(source: Path, target: Path, old_hash: str) -> None:
     if json.loads(metadata.get("hash", "null")) not in (None, old_hash):
         raise UsageError("the images beside it are those of another cell")
     with atomic(target) as path:
-        save_file(tensors, path, metadata={**metadata, "hash": json.dumps(target.stem)})
+        save_file(tensors, path, metadata={**metadata, "hash": json.dumps(target.stem.partition("-")[0])})
 
 
 def _reason(error: Exception) -> str:

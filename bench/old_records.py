@@ -39,12 +39,20 @@ _FACTS: dict[str, tuple[int, str, str]] = {
 """Order, colour and citation of the methods that the suite had in version 1, whose records lack them."""
 
 
-def from_version_1(old: Mapping[str, Any], *, has_images: bool) -> RunRecord:
-    """Return the record of today that says what one of version 1 said.
+_DATA: dict[str, str] = {
+    "digits": "8d350e84c6397dbe",
+    "mnist": "0aa7c20ef49bc778",
+    "fashionmnist": "716d5f68e8f5db27",
+    "cifar10": "fa6b6d2fe0dd4f6e",
+}
+"""The published sets, by the beginning of their fingerprints' digests: older records do not say which images a set held."""
+
+
+def from_version_1(old: Mapping[str, Any]) -> RunRecord:
+    """Return the record of today that says what one of version 1 said, but for the images.
 
     Args:
         old: the content of the old record's file.
-        has_images: whether there is a file of images beside it.
 
     Raises:
         UsageError, ValueError, KeyError, TypeError: where `old` is no complete record of version 1.
@@ -63,7 +71,6 @@ def from_version_1(old: Mapping[str, Any], *, has_images: bool) -> RunRecord:
         method=MethodFacts(label=old["labels"].get("method", spec.method), order=order, color=color, citation=citation),
         dataset_label=old["labels"].get("dataset", spec.dataset),
         error=old["error"],
-        has_images=has_images,
         evaluations=_evaluations(old),
         loss=tuple(old["loss"]),
         seconds=seconds,
@@ -89,6 +96,7 @@ def spec_from_version_1(old: Mapping[str, Any]) -> RunSpec:
         protocol["match"]["lr_images"] = float(protocol["match"]["lr_images"])  # the optimizer was SGD, which is the default
     checked = Protocol.model_validate({**dict.fromkeys(_SECTIONS), **protocol})
     used = {name: getattr(checked, name) for name in _SECTIONS if name in protocol}
+    data, code = _data_and_code(old["dataset"], old.get("code", ""))
     return RunSpec(
         dataset=old["dataset"],
         ipc=old["ipc"],
@@ -97,7 +105,8 @@ def spec_from_version_1(old: Mapping[str, Any]) -> RunSpec:
         settings=RecordedSettings.model_validate(settings).at_precision(precision),
         protocol=checked.model_copy(update={name: section.at_precision(precision) for name, section in used.items()}),
         precision=None if method in _WITHOUT_PASSES else precision,
-        code=old.get("code", ""),
+        code=code,
+        data=data,
         numerics=old["numerics"],
     )
 
@@ -118,8 +127,8 @@ def _evaluations(old: Mapping[str, Any]) -> tuple[Evaluation, ...]:
     return (evaluation,)
 
 
-def from_version_2(old: Mapping[str, Any], *, has_images: bool) -> RunRecord:
-    """Return the record of today that says what one of version 2 said; raise as `from_version_1` does.
+def from_version_2(old: Mapping[str, Any]) -> RunRecord:
+    """Return the record of today that says what one of version 2 said, but for the images; raise as `from_version_1` does.
 
     The learning rate on the images moves from the method's settings to the protocol's section `match`. The optimizer was SGD
     with a constant learning rate, the default.
@@ -128,10 +137,29 @@ def from_version_2(old: Mapping[str, Any], *, has_images: bool) -> RunRecord:
     match = content["spec"]["protocol"]["match"]
     if match is not None:
         match["lr_images"] = content["spec"]["settings"].pop("lr_images")
-    spec = RunSpec.model_validate(content["spec"])
-    changes = {"schema_version": SCHEMA_VERSION, "spec": spec, "hash": spec.hash, "has_images": has_images}
-    return RunRecord.model_validate_json(json.dumps({**content, **changes, "spec": spec.model_dump(mode="json")}))
+    return from_version_3(content)
 
 
-RENEWALS: dict[int, Callable[..., RunRecord]] = {1: from_version_1, 2: from_version_2}
+def from_version_3(old: Mapping[str, Any]) -> RunRecord:
+    """Return the record of today that says what one of version 3 said, but for the images; raise as `from_version_1` does.
+
+    The description comes to say which images the dataset held.
+    """
+    content = dict(old)
+    data, code = _data_and_code(old["spec"]["dataset"], old["spec"].get("code", ""))
+    spec = RunSpec.model_validate({**content["spec"], "data": data, "code": code})
+    content.pop("has_images", None)
+    changes = {"schema_version": SCHEMA_VERSION, "spec": spec.model_dump(mode="json"), "hash": spec.hash}
+    return RunRecord.model_validate_json(json.dumps({**content, **changes}))
+
+
+def _data_and_code(dataset: str, code: str) -> tuple[str, str]:
+    """Return the dataset's `data` and the method's `code` that an older `code` stands for: a folder's hash was a part of it."""
+    if dataset.startswith("folder:"):
+        method, _, data = code.rpartition("+")
+        return data, method
+    return _DATA.get(dataset, ""), code
+
+
+RENEWALS: dict[int, Callable[[Mapping[str, Any]], RunRecord]] = {1: from_version_1, 2: from_version_2, 3: from_version_3}
 """By the version of an old record, the function that returns today's record."""

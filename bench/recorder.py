@@ -72,6 +72,8 @@ class Recorder:
         self.counters, self.loss = counters if counters is not None else {}, loss
         self.stopwatch, self.losses = Stopwatch(task.compute.device), list[Tensor]()
         self._angles, self._snapshots = list[Tensor](), list[Snapshot]()
+        self._checked = 0
+        self._first_bad = torch.full((len(images),), iterations, device=images.device)  # [C]: the iteration of the first one
         self._rms_start = _root_mean_square(images.detach())
         self._resume = task.resume if resumable else None
         self._reported = time.monotonic()
@@ -97,11 +99,32 @@ class Recorder:
         self._before = images.clone()
         self.stopwatch.next_step()
         self._take_snapshot()
-        # Reading the loss waits for the device, so it is read only as often as a person looks.
-        if time.monotonic() - self._reported > _REPORT_SECONDS:
+        finite = torch.isfinite(images).flatten(1).all(dim=1)  # [C]
+        step = len(self.losses) - 1
+        self._first_bad = torch.where(finite | (self._first_bad < step), self._first_bad, step)
+        looked = time.monotonic() - self._reported > _REPORT_SECONDS
+        # Reading a number waits for an accelerator, so there it is read only as often as a person looks.
+        if looked or images.device.type == "cpu":
+            self._check_finite()
+        if looked:
             self._reported = time.monotonic()
-            note = f"loss {check_finite(float(self.losses[-1]), len(self.losses) - 1):.4g}"
-            self.task.report(Progress("distill", len(self.losses), self.iterations, note))
+            self.task.report(Progress("distill", step + 1, self.iterations, f"loss {float(self.losses[-1]):.4g}"))
+
+    def _check_finite(self) -> None:
+        """Raise `DistillationError` where a loss since the last check, or an image at any iteration, was no finite number."""
+        recent = torch.stack(self.losses[self._checked :]).tolist() if self.losses[self._checked :] else []
+        bad_loss = next((step for step, loss in enumerate(recent, self._checked) if not math.isfinite(loss)), self.iterations)
+        bad_image, label = (int(value) for value in self._first_bad.min(dim=0))
+        seed, advice = f"seed {self.task.spec.seed}", "a smaller match.rate or lr_images may help"
+        if bad_loss < self.iterations and bad_loss <= bad_image:
+            loss = recent[bad_loss - self._checked]
+            raise DistillationError(f"the loss is {loss} at iteration {bad_loss} of {seed}; {advice}")
+        if bad_image < self.iterations:
+            name = self.task.bundle.classes[label]
+            raise DistillationError(
+                f"an image of class {name!r} is no finite number after iteration {bad_image} of {seed}; {advice}"
+            )
+        self._checked = len(self.losses)
 
     def _take_snapshot(self) -> None:
         """Keep a copy of the images where the present iteration is a checkpoint; the last iteration's are kept anyway."""
@@ -146,13 +169,12 @@ class Recorder:
             kernels: how each kernel was run, for the record.
 
         Raises:
-            DistillationError: where a loss was no finite number.
+            DistillationError: where a loss or an image was no finite number.
 
         """
+        self._check_finite()
         seconds, steps = self.stopwatch.read()
         values = [] if not self.losses else torch.stack(self.losses).tolist()
-        for step, value in enumerate(values):
-            check_finite(value, step)
         images = self.images.detach()
         trace = Trace(
             loss=tuple(values),
@@ -184,10 +206,3 @@ def root_mean_square(images: Tensor) -> float:
 
 def _root_mean_square(images: Tensor) -> Tensor:
     return images.square().mean().sqrt()
-
-
-def check_finite(loss: float, step: int) -> float:
-    """Return `loss`; raise `DistillationError` where it is no finite number."""
-    if not math.isfinite(loss):
-        raise DistillationError(f"the loss is {loss} at iteration {step}; a smaller match.rate or lr_images may help")
-    return loss

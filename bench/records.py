@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, ConfigDict
 
 from bench.spec import RunSpec
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
     from bench.method import Method
     from bench.networks.network import Network
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 
 WARM_UP = 5
 """Iterations left out of `seconds_per_iteration`: the first ones compile and fill caches."""
+
+
+Percent = Annotated[float, Ge(0), Le(100)]
+"""An accuracy; no number is none."""
 
 
 class _Part(BaseModel):
@@ -76,7 +81,7 @@ class Evaluation(_Part):
 
     network: str
     facts: NetworkFacts
-    accuracies: tuple[float, ...]
+    accuracies: Annotated[tuple[Percent, ...], MinLen(1)]
     seconds: float
     peak_memory_mib: float | None = None
     kernel: str = ""
@@ -89,7 +94,7 @@ class Evaluation(_Part):
 class Unfinished(_Part):
     """What an interrupted evaluation had: the accuracies of the networks tested, their seconds, and a hash of the code."""
 
-    accuracies: tuple[float, ...] = ()
+    accuracies: tuple[Percent, ...] = ()
     seconds: float = 0.0
     code: str = ""
 
@@ -109,7 +114,8 @@ class Checkpoint(_Part):
 class RunRecord(_Part):
     """What one cell left: its description `spec`, and either results or an `error`.
 
-    `method` and `dataset_label`: what tables print. `has_images`: whether there is a file of images beside the record.
+    `method` and `dataset_label`: what tables print. `images`: the SHA-256 of each file of images beside the record, by name.
+    `warnings`: what a reader of the accuracies has to know, such as that the images diverged.
     `evaluations`: one for each architecture; `failed_evaluations`: the errors of those that failed;
     `unfinished`: what an interrupted one had. `loss`: of each iteration.
     `seconds`: of distilling, by stage (features, loss, update), and in all (`total`, with the evaluations).
@@ -120,14 +126,15 @@ class RunRecord(_Part):
     what else a reader may want to know.
     """
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     hash: str
     status: Literal["ok", "failed"]
     spec: RunSpec
     method: MethodFacts
     dataset_label: str
     error: str = ""
-    has_images: bool = False
+    images: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     failed_evaluations: dict[str, str] = {}
     unfinished: dict[str, Unfinished] = {}
@@ -144,6 +151,11 @@ class RunRecord(_Part):
     code: dict[str, str] = {}
     details: dict[str, Any] = {}
     finished: str = ""
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are files of images beside the record: all cells have some but those of the whole training set."""
+        return bool(self.images)
 
     @property
     def images_name(self) -> str:
@@ -232,11 +244,15 @@ def _ordered(evaluations: Iterable[Evaluation], spec: RunSpec) -> tuple[Evaluati
     return tuple(by_name[name] for name in dict.fromkeys((*spec.networks, *by_name)) if name in by_name)
 
 
-class UnreadableRecord(_Part):
-    """A file that holds no record of this version: its path, and why in one line."""
+class RecordProblem(_Part):
+    """A file in a folder of records that is not as it should be: its path, and what is wrong, in one line.
+
+    `counted`: whether its record counts all the same, as one that lies under another name does.
+    """
 
     path: Path
     reason: str
+    counted: bool = False
 
 
 def typical_iteration(seconds: tuple[float, ...]) -> float | None:

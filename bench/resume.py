@@ -68,8 +68,9 @@ class ResumeFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
         about = {"state": json.dumps({"owner": self._owner, "values": dict(state.values)})}
+        content = safetensors.torch.save(tensors, metadata=about)
         with atomic(self.path) as temporary:
-            safetensors.torch.save_file(tensors, str(temporary), metadata=about)
+            temporary.write_bytes(content)
         self._written = time.monotonic()
 
     def remove(self) -> None:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from bench import interrupts
 from bench.compute import Compute
-from bench.evaluate import evaluate
+from bench.errors import is_disk_error
+from bench.evaluations import Keeper, failed, message, now
 from bench.hardware import code_version, hardware, library_versions
-from bench.interrupts import Interrupted
+from bench.locks import claimed
 from bench.method import Method
 from bench.protocol import Protocol as BenchProtocol
-from bench.protocol import Training
 from bench.recorder import root_mean_square
-from bench.records import Checkpoint, Evaluation, MethodFacts, RunRecord, Unfinished, stage_name, typical_iteration
-from bench.resume import SECONDS, ResumeFile
+from bench.records import Checkpoint, MethodFacts, RunRecord, stage_name, typical_iteration
+from bench.resume import ResumeFile
 from bench.seeding import Streams
 from bench.spec import RunSpec
-from bench.storage import distilled, read_images, write_images, write_record
+from bench.storage import distilled, finished, read_images, write_images, write_record
 from bench.task import Task
 from bench.timing import Stopwatch, peak_memory_mib, reset_peak_memory
-from bench.types import Bundle, Progress, Snapshot, SyntheticSet
+from bench.types import Bundle, Progress, Snapshot, SyntheticSet, Trace
 
 Loader = Callable[[str, BenchProtocol, int], Bundle]
 """Loads the dataset of a name under a protocol and seed."""
@@ -36,11 +37,22 @@ Sets = Mapping[int | None, SyntheticSet]
 """What is evaluated of a cell, by the number of iterations: the images of checkpoints, and under None the final ones."""
 
 
+_POLL_SECONDS = 1.0
+"""How long to wait before asking again whether another process is done with a cell."""
+
+
+_MOST_GROWTH = 10.0
+"""Of the images' root mean square, and of the loss: a cell beyond it carries a warning. Sound images grow fivefold at most."""
+
+
 class Observer(Protocol):
     """Follows how a grid goes on."""
 
     def started(self, spec: RunSpec) -> None:
         """Say that a cell has begun."""
+
+    def waiting(self, specs: Sequence[RunSpec]) -> None:
+        """Say that other processes are at all the cells that are left."""
 
     def progress(self, progress: Progress) -> None:
         """Say how far it has come."""
@@ -66,23 +78,53 @@ class Runner:
     checkpoints: tuple[int, ...] = ()
 
     def run(self, specs: Iterable[RunSpec]) -> list[RunRecord]:
-        """Run the cells; a failed one is recorded with its error, and the rest goes on."""
-        records = []
-        for spec in specs:
-            interrupts.check()
-            self.observer.started(spec)
-            record = self.cell(spec)
-            if record.status == "failed" and distilled(self.folder, spec) is None:  # a failure replaces no result
-                write_record(self.folder, record)
-            records.append(record)
-            self.observer.finished(record)
+        """Run the cells; a failed one is recorded with its error, and the rest goes on.
+
+        Cells that another process is at come last, when it is done with them; what it finished is not run again.
+        """
+        records, waiting = list[RunRecord](), list(specs)
+        while waiting:
+            busy = []
+            for spec in waiting:
+                interrupts.check()
+                with claimed(self.folder, spec.hash) as ours:
+                    if ours:
+                        records.append(self._run(spec))
+                    else:
+                        busy.append(spec)
+            if len(busy) == len(waiting):
+                self.observer.waiting(busy)
+                time.sleep(_POLL_SECONDS)
+            waiting = busy
         return records
+
+    def _run(self, spec: RunSpec) -> RunRecord:
+        """Return the record of one cell that is this process's, which may have been finished by another one."""
+        self.observer.started(spec)
+        done = None if self.force else finished(self.folder, spec, self.checkpoints)
+        record = done or self.cell(spec)
+        if record.status == "failed" and distilled(self.folder, spec) is None:  # a failure replaces no result
+            write_record(self.folder, record)
+        self.observer.finished(record)
+        return record
 
     def cell(self, spec: RunSpec) -> RunRecord:
         """Return the record of one cell. It is written after distilling, and again after each evaluation.
 
-        Where the images are there already, only the evaluations that are missing are made.
+        Where the images are there already, only the evaluations that are missing are made. Where an accelerator's memory is too
+        small, the cell goes on with chunks of half the size.
         """
+        runner = self
+        while True:
+            try:
+                return runner._cell(spec)
+            except torch.OutOfMemoryError as error:
+                compute = runner.compute.with_smaller_chunks()
+                if compute is None:
+                    return self._failed(spec, error)
+            runner = replace(runner, compute=compute)  # not above: while an error is handled, its tensors are kept
+
+    def _cell(self, spec: RunSpec) -> RunRecord:
         method = self.methods[spec.method]
         there = distilled(self.folder, spec)
         earlier, checkpoints = None if self.force else there, self.checkpoints
@@ -101,12 +143,18 @@ class Runner:
                 return self._evaluate(task, self._sets(task, method, earlier), earlier, saved=True)
             record, sets = self._distill(task, method)
             if there is None:  # results that are there are kept until there are new ones
-                self._save(task, sets, record)
+                record = self._save(task, sets, record)
             return self._evaluate(task, sets, record, saved=there is None)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (one failed cell does not end the grid)
-            self._resume(spec).remove()
-            details = {"traceback": traceback.format_exc()}
-            return RunRecord(status="failed", error=_message(error), details=details, finished=_now(), **self._about(spec))
+        except (Exception, SystemExit) as error:  # one failed cell does not end the grid
+            if _is_for_the_grid(error):
+                raise
+            return self._failed(spec, error)
+
+    def _failed(self, spec: RunSpec, error: BaseException) -> RunRecord:
+        """Return the record of a cell that failed, and remove its resume state, which might fail again."""
+        self._resume(spec).remove()
+        details = {"traceback": "".join(traceback.format_exception(error))}
+        return RunRecord(status="failed", error=message(error), details=details, finished=now(), **self._about(spec))
 
     def _resume(self, spec: RunSpec) -> ResumeFile:
         """Return the file of a cell's resume state."""
@@ -138,7 +186,6 @@ class Runner:
         rms_start, rms_end = trace.norms or (None, None)
         record = RunRecord(
             status="ok",
-            has_images=not method.whole_set,  # the full training set is where it came from
             loss=trace.loss,
             seconds={**trace.seconds, **stopwatch.read()[0]},
             seconds_per_iteration=typical_iteration(trace.iteration_seconds),
@@ -146,14 +193,16 @@ class Runner:
             rms_start=rms_start,
             rms_end=rms_end,
             angle=trace.angle,
+            warnings=tuple(_divergence(trace)),
             checkpoints=tuple(map(partial(_checkpoint, trace.iteration_seconds), trace.snapshots)),
             details={
                 "train_images": len(bundle.train),
                 "test_images": len(bundle.test),
                 "smallest_class": int(bundle.train.labels.bincount().min()),  # a real batch is never larger
                 "kernels": dict(trace.kernels),
+                **({"chunk_bytes": self.compute.chunk_bytes} if self.compute.chunk_bytes else {}),
             },
-            finished=_now(),
+            finished=now(),
             **self._about(task.spec),
         )
         return record, {None: syn} | {at.iteration: SyntheticSet(at.images, syn.labels) for at in trace.snapshots}
@@ -178,29 +227,35 @@ class Runner:
         for iteration, name in record.missing_evaluations(task.spec, task.checkpoints):
             try:
                 evaluation = keeper.evaluate(task, sets[iteration], settings, name, iteration)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  (one failed evaluation does not end the cell)
-                failures[stage_name(name, iteration)], trace = _message(error), traceback.format_exc()
+            except (Exception, SystemExit) as error:  # one failed evaluation does not end the cell
+                if _is_for_the_grid(error):
+                    raise
+                failures[stage_name(name, iteration)], trace = message(error), traceback.format_exc()
                 continue
-            evaluation = evaluation.model_copy(update={**self._provenance(), "finished": _now()})
+            evaluation = evaluation.model_copy(update={**self._provenance(), "finished": now()})
             keeper.add(evaluation, task.spec, iteration)
         record = keeper.record
         if not failures:
-            if not saved:
-                self._save(task, sets, record)
-            return record
-        failed = _failed(record, failures, trace)
+            return record if saved else self._save(task, sets, record)
+        failed_record = failed(record, failures, trace)
         if saved:  # the results of other networks stay good
-            kept = record.model_copy(update={"failed_evaluations": failures, "finished": failed.finished})
-            write_record(self.folder, kept if record.evaluations else failed)
-        return failed
+            kept = record.model_copy(update={"failed_evaluations": failures, "finished": failed_record.finished})
+            write_record(self.folder, kept if record.evaluations else failed_record)
+        return failed_record
 
-    def _save(self, task: Task, sets: Sets, record: RunRecord) -> None:
-        """Write the images, if they are to be kept, and then the record."""
-        for iteration, syn in sets.items() if record.has_images else ():
-            write_images(self.folder / record.images_name_at(iteration), task.spec, syn, task.bundle)
+    def _save(self, task: Task, sets: Sets, record: RunRecord) -> RunRecord:
+        """Write the images and then the record, which is returned with their checksums.
+
+        Those of the whole training set are where they came from.
+        """
+        if not self.methods[task.spec.method].whole_set:
+            files = {record.images_name_at(iteration): syn for iteration, syn in sets.items()}
+            images = {name: write_images(self.folder / name, task.spec, syn, task.bundle) for name, syn in files.items()}
+            record = record.model_copy(update={"images": images})
         write_record(self.folder, record)
         if task.resume:
             task.resume.remove()
+        return record
 
     def _sets(self, task: Task, method: Method, record: RunRecord) -> Sets:
         """Return what is to be evaluated of a cell that has been distilled; raise `DistillationError` where it is damaged."""
@@ -211,54 +266,9 @@ class Runner:
         return {iteration: read_images(path, record.hash, self.compute.device) for iteration, path in files.items()}
 
 
-class Keeper:
-    """Makes the evaluations of one record and adds them to it, on disk too where the record is there already.
-
-    Networks that have been tested are kept on the way: at most every 30 seconds, and where a signal ends the run.
-    """
-
-    def __init__(self, record: RunRecord, folder: Path | None, *, code: str) -> None:
-        """Take the record, the folder that it lies in, if it does, and a hash of the suite's code."""
-        self.record, self._folder, self._code = record, folder, code
-        self._written = time.monotonic()
-
-    def evaluate(self, task: Task, syn: SyntheticSet, settings: Training, name: str, iteration: int | None) -> Evaluation:
-        """Return an evaluation by the network `name`; of networks that an interrupted run tested, their results are taken.
-
-        Args:
-            task: the cell.
-            syn: what to evaluate.
-            settings: how.
-            name: the network.
-            iteration: the checkpoint's, or None for the final images.
-
-        """
-        stage = stage_name(name, iteration)
-        earlier = self.record.unfinished.get(stage)
-        if earlier is None or earlier.code != self._code:
-            earlier = Unfinished(code=self._code)
-
-        def keep(accuracies: tuple[float, ...], seconds: float) -> None:
-            tested = Unfinished(accuracies=accuracies, seconds=seconds, code=self._code)
-            self.record = self.record.model_copy(update={"unfinished": {stage: tested}})
-            if time.monotonic() - self._written > SECONDS:
-                self._write()
-
-        try:
-            return evaluate(task, syn, settings, name, earlier=earlier, keep=keep)
-        except Interrupted:
-            self._write()
-            raise
-
-    def add(self, evaluation: Evaluation, spec: RunSpec, iteration: int | None) -> None:
-        """Add an evaluation to the record; see `RunRecord.with_evaluation`."""
-        self.record = self.record.with_evaluation(evaluation, spec, iteration).model_copy(update={"unfinished": {}})
-        self._write()
-
-    def _write(self) -> None:
-        if self._folder is not None:
-            write_record(self._folder, self.record)
-        self._written = time.monotonic()
+def _is_for_the_grid(error: BaseException) -> bool:
+    """Return whether an error is of more than one cell: nothing can be written, or an accelerator's memory is full."""
+    return is_disk_error(error) or isinstance(error, torch.OutOfMemoryError)
 
 
 def _checkpoint(seconds: tuple[float, ...], at: Snapshot) -> Checkpoint:
@@ -266,30 +276,13 @@ def _checkpoint(seconds: tuple[float, ...], at: Snapshot) -> Checkpoint:
     return Checkpoint(iteration=at.iteration, seconds=sum(seconds[: at.iteration]), rms=root_mean_square(at.images))
 
 
-def _failed(record: RunRecord, failures: Mapping[str, str], trace: str) -> RunRecord:
-    """Return the record of a cell of which some evaluations failed.
-
-    Args:
-        record: what there is.
-        failures: the error of each evaluation that failed, by network and iteration.
-        trace: the last traceback.
-
-    """
-    text = "; ".join(failures.values() if len(failures) == 1 else (f"{name}: {text}" for name, text in failures.items()))
-    return record.model_copy(
-        update={
-            "status": "failed",
-            "error": text,
-            "failed_evaluations": dict(failures),
-            "details": {**record.details, "traceback": trace},
-            "finished": _now(),
-        }
-    )
-
-
-def _message(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _divergence(trace: Trace) -> Iterator[str]:
+    """Yield in what way a distillation left the range of all sound ones: finite, but far from where it began."""
+    if trace.norms is not None and trace.norms[1] > _MOST_GROWTH * trace.norms[0]:
+        start, end = trace.norms
+        yield f"the images diverged: their root mean square grew from {start:.3g} to {end:.3g} in normalised units"
+    tenth = len(trace.loss) // 10
+    if tenth:
+        first, last = (sum(abs(loss) for loss in part) / tenth for part in (trace.loss[:tenth], trace.loss[-tenth:]))
+        if last > _MOST_GROWTH * first:
+            yield f"the loss diverged: it grew from {first:.3g} in the first tenth of the iterations to {last:.3g} in the last"

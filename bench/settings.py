@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from bench.errors import UsageError, nearest, unknown
+from bench.errors import UsageError, nearest, quoted, unknown
 
 Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -40,6 +40,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 """The precision of some passes through networks; `auto` is the run's."""
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_MOST_DIGITS = 12
+"""A whole number of more digits is a slip of the hand, and overflows somewhere."""
+
 _BOOLS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -166,6 +169,8 @@ def _from_text(field: FieldInfo, text: str) -> Any:
         return tuple(text.split(","))
     if kind is bool:
         return _BOOLS.get(text.lower(), text)
+    if kind is int and len(text) > _MOST_DIGITS:
+        return text
     try:
         return kind(text)
     except ValueError:
@@ -193,4 +198,4 @@ def explain(error: ValidationError, kind: type[BaseModel], *, where: str) -> str
     if first["type"] == "value_error":  # a check of our own, which says what is valid
         return f"{where}.{name}={_text(value)}: {first['ctx']['error']}"
     choices = [str(choice) for choice in get_args(_kind(field.annotation)[0])] if is_choice(field.annotation) else []
-    return f"{where}.{name}: {value!r} is not valid{nearest(str(value), choices)}; {name} takes {valid_values(field)}"
+    return f"{where}.{name}: {quoted(value)} is not valid{nearest(str(value), choices)}; {name} takes {valid_values(field)}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
@@ -15,14 +17,32 @@ NUMERICS = 1
 """Raised by hand whenever a change to the engine changes numbers by more than rounding, which differs between machines anyhow.
 It enters every hash, so that old records are not reused."""
 
-_NOT_HASHED: dict[str, Any] = {"protocol": {"profile": True, "eval": {"networks"}, "whole": {"networks"}}}
-"""A profile's name changes nothing, and another evaluation network leaves the distilled images as they are."""
+_NOT_HASHED = (("profile",), ("eval", "networks"), ("whole", "networks"))
+"""What a protocol holds besides: a profile's name changes nothing, and another evaluation network does not touch the images."""
 
 
 class RecordedSettings(Settings):
     """A method's settings as a record holds them: names and values, whether or not the method is known here."""
 
     model_config = ConfigDict(extra="allow")
+
+
+def hash_of(content: Mapping[str, Any]) -> str:
+    """Return the hash of a description: 16 hexadecimal digits of the SHA-256 of its canonical JSON.
+
+    Args:
+        content: the description as JSON has it. That of an old record may lack fields that descriptions have today, and its
+            hash is that of what it says.
+
+    """
+    content = copy.deepcopy(dict(content))
+    for *path, name in _NOT_HASHED:
+        section = content["protocol"]
+        for part in path:
+            section = section.get(part)
+        if section is not None:
+            section.pop(name, None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _recorded(value: object) -> object:
@@ -34,7 +54,8 @@ class RunSpec(BaseModel):
 
     `ipc` is None for the whole training set. `settings` are the method's own. `protocol` has only the sections that the method
     uses. `precision` is that of the passes through networks while distilling, None where there are none. `code` is a hash of a
-    user's own file.
+    user's own file. `data` is the beginning of the digest of the dataset's images and labels (`datasets.fingerprint`), empty
+    where nobody looked at them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,13 +68,13 @@ class RunSpec(BaseModel):
     protocol: Protocol
     precision: Literal["fp32", "bf16"] | None
     code: str = ""
+    data: str = ""
     numerics: int = NUMERICS
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the description's canonical JSON: the name of the record."""
-        content = self.model_dump(mode="json", exclude=_NOT_HASHED)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        """The hash of the description, and the name of the record; see `hash_of`."""
+        return hash_of(self.model_dump(mode="json"))
 
     @property
     def label(self) -> str:

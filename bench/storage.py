@@ -1,24 +1,28 @@
 """The files of records: one JSON file a cell, named by the hash of its description, with its images beside it.
 
-Each is written whole or not at all.
+Each is written whole or not at all. A record carries a checksum of itself and of its images. A file is what its content says,
+whatever its name: what fits neither its checksum nor its name is never taken for a result.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
 from bench.errors import DistillationError
+from bench.files import is_file
 from bench.lazy import safetensors
-from bench.records import SCHEMA_VERSION, RunRecord, UnreadableRecord
-from bench.spec import RunSpec
+from bench.records import SCHEMA_VERSION, RecordProblem, RunRecord
+from bench.spec import RunSpec, hash_of
 from bench.types import SyntheticSet
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes that place when the block ends well, and is removed when it does not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -41,15 +45,31 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def write_record(folder: Path, record: RunRecord) -> None:
     """Write `record` into `folder`, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
+    content = signed(record.model_dump(mode="json"))
     with atomic(folder / f"{record.hash}.json") as path:
-        content = record.model_dump(mode="json")
         path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_images(path: Path, spec: RunSpec, syn: SyntheticSet, bundle: Bundle) -> None:
+def signed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record's content with its checksum."""
+    return {**content, "checksum": _checksum(content)}
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record's canonical JSON, without the checksum itself."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_images(path: Path, spec: RunSpec, syn: SyntheticSet, bundle: Bundle) -> str:
     """Write images (normalised units, as evaluated) and labels; pixel = image · std + mean, which stand in the metadata.
 
     Args:
@@ -58,12 +78,17 @@ def write_images(path: Path, spec: RunSpec, syn: SyntheticSet, bundle: Bundle) -
         syn: its images.
         bundle: the dataset, whose class names and statistics are written along.
 
+    Returns:
+        The SHA-256 of the file, for the record.
+
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"images": syn.images.detach().cpu().contiguous(), "labels": syn.labels.cpu().contiguous()}
     about = {"dataset": bundle.name, "classes": bundle.classes, "mean": bundle.mean, "std": bundle.std, "hash": spec.hash}
+    content = safetensors.torch.save(tensors, metadata={key: json.dumps(value) for key, value in about.items()})
     with atomic(path) as temporary:
-        safetensors.torch.save_file(tensors, str(temporary), metadata={key: json.dumps(value) for key, value in about.items()})
+        temporary.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_images(path: Path, owner: str, device: torch.device) -> SyntheticSet:
@@ -86,9 +111,13 @@ def read_images(path: Path, owner: str, device: torch.device) -> SyntheticSet:
     return images
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it holds {name}, which is no number")
+
+
 def parse_record(text: str) -> RunRecord:
     """Return the record that a JSON text holds; raise `ValueError` with one line where it holds none of this version."""
-    content = json.loads(text)
+    content = json.loads(text, parse_constant=_refuse_constant)
     if not isinstance(content, Mapping) or not {"spec", "hash"} <= set(content):
         raise ValueError("it is no record of this suite")
     version = content.get("schema_version", 1)
@@ -96,36 +125,99 @@ def parse_record(text: str) -> RunRecord:
         raise ValueError(
             f"its form is version {version}, not {SCHEMA_VERSION}: `python -m bench.migrate FOLDER` renews old ones"
         )
+    content = dict(content)
+    if content.pop("checksum", None) != _checksum(content):
+        raise ValueError("it is not as it was written: its checksum is that of another content")
     try:
-        return RunRecord.model_validate_json(text)
+        record = RunRecord.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if record.hash != hash_of(content["spec"]):
+        raise ValueError("its hash is not that of its description")
+    return record
 
 
-def read_record(path: Path) -> RunRecord | UnreadableRecord | None:
+def read_record(path: Path) -> RunRecord | RecordProblem | None:
     """Return the record in a file, None where there is no file, or what is wrong with it."""
     try:
-        return parse_record(path.read_text(encoding="utf-8"))
+        return parse_record(path.read_text(encoding="utf-8")) if is_file(path) else None
     except FileNotFoundError:
         return None
     except Exception as error:  # noqa: BLE001  (one damaged file does not keep the others from being read)
-        return UnreadableRecord(path=path, reason=" ".join(str(error).split()))
+        return RecordProblem(path=path, reason=" ".join(str(error).split()) or type(error).__name__)
 
 
-def read_folder(folder: Path) -> tuple[list[RunRecord], list[UnreadableRecord]]:
-    """Return all records in `folder`, in the order of their names, and the files that hold none."""
-    contents = [read_record(path) for path in sorted(folder.glob("*.json"))]
-    records = [content for content in contents if isinstance(content, RunRecord)]
-    return records, [content for content in contents if isinstance(content, UnreadableRecord)]
+def damaged_images(folder: Path, record: RunRecord) -> str:
+    """Return which file of a record's images is not as it was written, in words, or an empty text. One may be missing."""
+    for name, digest in record.images.items():
+        path = folder / name
+        if path.exists() and not (path.is_file() and file_digest(path) == digest):
+            return f"the images in {name} are not those that it was written with; the command that made it makes them again"
+    return ""
+
+
+def read_folder(folder: Path) -> tuple[list[RunRecord], list[RecordProblem]]:
+    """Return the records in a folder, each once, in the order of their hashes, and what is wrong with files.
+
+    A record counts as the cell that it describes, whatever its file is called.
+    """
+    records, problems = dict[str, RunRecord](), list[RecordProblem]()
+    contents = {path: read_record(path) for path in sorted(folder.glob("*.json"))}
+    rightly_named_first = sorted(
+        contents.items(), key=lambda pair: not (isinstance(pair[1], RunRecord) and pair[0].stem == pair[1].hash)
+    )
+    for path, content in rightly_named_first:
+        if isinstance(content, RunRecord):
+            problem = _problem(path, content, records.get(content.hash))
+            if problem is None or problem.counted:
+                records[content.hash] = content
+        else:
+            problem = content
+        if problem is not None:
+            problems.append(problem)
+    return [records[digest] for digest in sorted(records)], sorted(problems, key=lambda problem: problem.path)
+
+
+def _problem(path: Path, record: RunRecord, other: RunRecord | None) -> RecordProblem | None:
+    """Return what is wrong with a whole record, if anything.
+
+    Args:
+        path: its file.
+        record: its content.
+        other: a record of the same cell that counts already.
+
+    """
+    damage = damaged_images(path.parent, record)
+    if damage:
+        return RecordProblem(path=path, reason=damage)
+    if other is not None:
+        kind = "a copy of" if other == record else "another record of the cell of"
+        reason = f"it is {kind} {record.hash}.json, which counts; to remove it: rm {shlex.quote(str(path))}"
+        return RecordProblem(path=path, reason=reason)
+    if path.stem != record.hash:
+        reason = f"it holds the record of {record.spec.label}, and counts as that; the next run renames it {record.hash}.json"
+        return RecordProblem(path=path, reason=reason, counted=True)
+    return None
+
+
+def rename_misplaced(folder: Path) -> None:
+    """Give each whole record that lies under another name its own, where no whole record has it."""
+    for path in sorted(folder.glob("*.json")):
+        record = read_record(path)
+        if isinstance(record, RunRecord) and path.stem != record.hash:
+            place = path.with_name(f"{record.hash}.json")
+            if not isinstance(read_record(place), RunRecord):
+                path.replace(place)
 
 
 def distilled(folder: Path, spec: RunSpec) -> RunRecord | None:
-    """Return the record of the distillation that `spec` describes, if its images are there, or evaluations of them."""
+    """Return the record of the distillation that `spec` describes, if all of its images are there, or it had none to keep."""
     record = read_record(folder / f"{spec.hash}.json")
-    if not isinstance(record, RunRecord) or not (record.has_images or record.evaluations):
+    if not isinstance(record, RunRecord) or record.hash != spec.hash or not (record.images or record.evaluations):
         return None
-    return record if not record.has_images or (folder / record.images_name).is_file() else None
+    there = all((folder / name).is_file() for name in record.images)
+    return record if there and not damaged_images(folder, record) else None
 
 
 def finished(folder: Path, spec: RunSpec, checkpoints: Collection[int] = ()) -> RunRecord | None:

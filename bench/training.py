@@ -89,7 +89,7 @@ class Trainer:
         Args:
             task: the cell, for its streams, device and data.
             network: the architecture to train.
-            labels: the labels of the images, `[N]`.
+            labels: the labels of the images, `[N]`, or probabilities `[N, classes]`.
             settings: how to train.
             stage: the name of the streams.
             together: whether all networks are trained at once, with a dimension of networks in front of all tensors.

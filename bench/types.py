@@ -72,7 +72,10 @@ class Trace:
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """Images to train on, float32 `[N, channels, H, W]` in normalised units, and their labels, int64 `[N]`."""
+    """Images to train on, float32 `[N, channels, H, W]` in normalised units, and their labels.
+
+    These are int64 `[N]`, or, where a set has soft labels, the probability of each class, float32 `[N, classes]`.
+    """
 
     images: Tensor
     labels: Tensor

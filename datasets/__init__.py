@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.errors import UsageError, unknown
 from datasets.folder import folder_source
-from datasets.held_out import held_out as held_out
+from datasets.loading import Loader as Loader
 from datasets.reading import DataWarning as DataWarning
 from datasets.reading import data_warnings as data_warnings
 from datasets.source import Source

@@ -43,6 +43,11 @@ class Fingerprint(BaseModel):
     published: bool | None = None
     assumed: bool = False
 
+    @property
+    def short(self) -> str:
+        """The beginning of the digest, by which the descriptions of cells name it."""
+        return self.digest[:16]
+
 
 def fingerprint_of(train: Split, test: Split, names: Sequence[str] = ()) -> Fingerprint:
     """Return the fingerprint of two splits.

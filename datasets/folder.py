@@ -130,7 +130,6 @@ def folder_source(path: Path, *, size: int | None) -> Source:
         flip=True,
         layouts=(Layout("", folder.files, folder.read),),
         own=facts.fingerprint,
-        code=facts.fingerprint.digest[:16],
     )
 
 

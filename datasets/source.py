@@ -107,7 +107,6 @@ class Source:
         download: how it is downloaded; None where it cannot be.
         published: the fingerprint of the published set; None where we have none.
         own: the fingerprint of the images themselves, where they were looked at to make this source.
-        code: a hash of the images, where the name alone does not say which images they are.
 
     """
 
@@ -122,7 +121,6 @@ class Source:
     download: Download | None = None
     published: Fingerprint | None = None
     own: Fingerprint | None = None
-    code: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:

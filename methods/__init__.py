@@ -10,6 +10,7 @@ from importlib import import_module
 from bench.errors import UsageError, unknown
 from bench.method import Method
 from bench.protocol import SECTIONS
+from methods.released import PREFIX, released_method
 from methods.user import user_method
 
 _FILES = (
@@ -31,10 +32,12 @@ METHODS: dict[str, Method] = {name: import_module(f"methods.{name}").METHOD for 
 
 
 def find_method(text: str) -> Method:
-    """Return the method that a name, or `path/to/file.py:function`, means; raise `UsageError` that names the valid ones."""
+    """Return the method that a name, `file.py:function` or `set:PATH` means; raise `UsageError` that names the valid ones."""
+    if text.startswith(PREFIX):
+        return released_method(text)
     if ":" not in text:
         if text not in METHODS:
-            raise unknown("method", text, [*METHODS, "path/to/file.py:function"])
+            raise unknown("method", text, [*METHODS, "path/to/file.py:function", f"{PREFIX}PATH"])
         return METHODS[text]
     name = text.rpartition(":")[2]
     if name in (taken := {*METHODS, *SECTIONS}):

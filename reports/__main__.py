@@ -1,7 +1,9 @@
 """Make reports again from what is on disk.
 
-`python -m reports --out results`: the report, from the records in a folder.
+`python -m reports --out results`: the report, from the records in a folder. Several `--out` make one report.
+`python -m reports --out before --out after --compare`: what changed between two folders, in report/changes.html.
 `python -m reports --check`: compare the records' verdicts with the committed ones' instead.
+`python -m reports export --to dc-pt`: the distilled images in a form of other tools; `export --help` says more.
 `python -m reports --benchmarks benchmarks.json`: speed and memory, from what `tox -e bench` measured.
 """
 
@@ -18,38 +20,55 @@ from bench.lazy import lazy_module
 from reports import write_report
 
 if TYPE_CHECKING:
-    from reports import benchmarks, check
+    from reports import benchmarks, check, compare, export
 else:
-    benchmarks, check = lazy_module("reports.benchmarks"), lazy_module("reports.check")
+    names = ("benchmarks", "check", "compare", "export")
+    benchmarks, check, compare, export = (lazy_module(f"reports.{name}") for name in names)
 
 
 def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__, formatter_class=form)
     add = parser.add_argument
-    add("--out", default="results", type=Path, help="the folder that holds records/; report/ goes there too")
+    add("--out", action="append", type=Path, help="a folder that holds records/ (default: results); several make one report")
+    add("--target", type=Path, metavar="DIR", help="the folder of the report (default: report/ in the first --out)")
+    add("--format", default="", metavar="LIST", help="what is written, of html,md,tex,csv,parquet,png,svg,pdf (default: all)")
     add("--against", type=Path, help="with --check: the folder to compare with (default: all of reports/reference)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="only compare: exit 1 where a reproduced cell is now below")
+    mode.add_argument("--compare", action="store_true", help="write what changed from the first --out to the second instead")
     mode.add_argument("--benchmarks", type=Path, metavar="FILE", help="write report/benchmarks.md from this file instead")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status: 0; with `--check` 1 where a cell fell; 2 on a user's mistake."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["export"]:
+        return export.main(arguments[1:])
     parser = _parser()
-    options = parser.parse_args(argv)
+    options = parser.parse_args(arguments)
     if options.against and not options.check:
         parser.error("--against goes with --check")
+    if (options.check or options.benchmarks) and options.format:
+        parser.error("--format goes with a report or a comparison")
+    if options.check and options.target:
+        parser.error("--target goes with what is written; --check writes nothing")
+    outs = options.out or [Path("results")]
+    formats = [name.strip() for name in options.format.split(",") if name.strip()]
     try:
         if options.check:
-            outcome = check.check_report(options.out, options.against)
+            if len(outs) > 1:
+                raise UsageError("--check takes one folder; valid: a single --out")
+            outcome = check.check_report(outs[0], options.against)
             sys.stdout.write(outcome.text)
             return 1 if outcome.fell else 0
         if options.benchmarks is not None:
-            page = benchmarks.write_benchmarks(options.benchmarks, options.out)
+            page = benchmarks.write_benchmarks(options.benchmarks, *outs, target=options.target)
+        elif options.compare:
+            page = compare.write_changes(outs, target=options.target, formats=formats)
         else:
-            page = write_report(options.out)
+            page = write_report(*outs, target=options.target, formats=formats)
         sys.stdout.write(f"report: {page}\n")
     except UsageError as error:
         sys.stderr.write(f"reports: error: {error}\n")

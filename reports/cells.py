@@ -38,10 +38,11 @@ class Cell:
 
     @property
     def note(self) -> str:
-        """The footnote: of the verdict, or of a published value that was not run."""
+        """The footnote: of the verdict, with the warnings of the records, or of a published value that was not run."""
         if self.measured is None and self.published is not None and self.published.note:
             return f"published value: {self.published.note}"
-        return self.verdict.note if self.verdict else ""
+        warnings = dict.fromkeys(f"warning: {text}" for record in self.records for text in record.warnings)
+        return "; ".join(filter(None, (*warnings, self.verdict.note if self.verdict else "")))
 
 
 @lru_cache(maxsize=8)

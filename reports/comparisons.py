@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, cast
@@ -120,12 +120,29 @@ def _family(place: tuple[str, int], accuracies: pd.DataFrame, pairs: Iterable[tu
 
     """
     compared = [made for pair in pairs if (made := _pair(place, accuracies, *pair)) is not None]
-    tested = [number for number, one in enumerate(compared) if not math.isnan(one.p)]
-    if tested:
-        adjusted = multipletests([compared[number].p for number in tested], method="holm")[1]
-        for number, p_holm in zip(tested, adjusted, strict=True):
-            compared[number] = replace(compared[number], p_holm=float(p_holm))
-    return [_with_more_seeds(one, len(tested), accuracies) for one in compared]
+    adjusted = holm([one.p for one in compared])
+    tests = sum(not math.isnan(p) for p in adjusted)
+    corrected = [replace(one, p_holm=p) for one, p in zip(compared, adjusted, strict=True)]
+    return [_with_more_seeds(one, tests, accuracies) for one in corrected]
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p-values after Holm's correction for the number of tests; NaN stands where there was none, and stays."""
+    tested = [p for p in values if not math.isnan(p)]
+    adjusted = iter(multipletests(tested, method="holm")[1] if tested else ())
+    return [p if math.isnan(p) else float(next(adjusted)) for p in values]
+
+
+def paired_test(differences: pd.Series) -> tuple[float, float, float]:
+    """Return the bounds of the 95 % interval of the mean of paired differences and p of the t-test; all NaN for one of them."""
+    if len(differences) < 2:
+        return math.nan, math.nan, math.nan
+    if np.ptp(differences) == 0:  # the t-test divides by a deviation of 0: the two differ always by the same, or never
+        mean = float(differences.mean())
+        return mean, mean, 0.0 if mean else 1.0
+    test = ttest_1samp(differences, 0.0)
+    interval = test.confidence_interval(1 - LEVEL)
+    return float(interval.low), float(interval.high), float(test.pvalue)
 
 
 def _seed_differences(accuracies: pd.DataFrame, first: Column, second: Column) -> pd.Series:
@@ -145,15 +162,7 @@ def _pair(place: tuple[str, int], accuracies: pd.DataFrame, first: Column, secon
     differences = _seed_differences(accuracies, first, second)
     if differences.empty:
         return None
-    mean = float(differences.mean())
-    comparison = Comparison(*place, first, second, mean, len(differences))
-    if len(differences) == 1:
-        return comparison
-    if np.ptp(differences) == 0:  # the t-test divides by a deviation of 0: the two differ always by the same, or never
-        return replace(comparison, low=mean, high=mean, p=0.0 if mean else 1.0)
-    test = ttest_1samp(differences, 0.0)
-    interval = test.confidence_interval(1 - LEVEL)
-    return replace(comparison, low=float(interval.low), high=float(interval.high), p=float(test.pvalue))
+    return Comparison(*place, first, second, float(differences.mean()), len(differences), *paired_test(differences))
 
 
 def _with_more_seeds(comparison: Comparison, tests: int, accuracies: pd.DataFrame) -> Comparison:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -30,8 +31,14 @@ _TEX_SIGNS: dict[str, str | int | None] = {
     "✓": r"$\checkmark$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "→": r"$\to$",
     "≠": r"$\neq$",
 }
+
+_MARKDOWN_MARKS = re.compile(
+    r"[\\|*`$~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[])"
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # within a word, an underscore is one
+)
 
 
 def tex(text: object) -> str:
@@ -40,8 +47,8 @@ def tex(text: object) -> str:
 
 
 def markdown(text: object) -> str:
-    """Return a text for a cell of a Markdown table, on one line."""
-    return " ".join(str(text).replace("|", r"\|").splitlines())
+    """Return a text for Markdown, on one line, with everything escaped that it reads as a mark, formulas included."""
+    return _MARKDOWN_MARKS.sub(r"\\\g<0>", " ".join(str(text).splitlines()))
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:

@@ -57,6 +57,8 @@ _WORDS = {"": "unknown", "none": "without augmentation", ALL_OPERATIONS: "with D
 class Published:
     """A published accuracy, percent, its ±, the table it stands in, what speaks against it, and how it was evaluated.
 
+    `note` is always said, `doubt` where our value is below.
+
     `epochs` and `augmentation` of the evaluation, `evaluation_source` for these two, and the `distillations` and the evaluation
     `networks` of each that the ± is pooled over. None or empty where nothing is said.
     """
@@ -70,6 +72,7 @@ class Published:
     evaluation_source: str = ""
     distillations: int | None = None
     networks: int | None = None
+    doubt: str = ""
 
     @property
     def stated(self) -> bool:
@@ -111,6 +114,7 @@ def published() -> dict[tuple[str, int, str], Published]:
             evaluation_source=row["evaluation_source"],
             distillations=_whole(row["distillations"]),
             networks=_whole(row["networks"]),
+            doubt=row["doubt"],
         )
         for row in frame.to_dict("records")
     }

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection
-from pathlib import Path
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePath
 from typing import TextIO
 
 import pandas as pd
 
+from bench.errors import unknown
 from reports.answer import answer
+from reports.cards import decks
 from reports.cells import summary, table2_cells
+from reports.charts import charts
 from reports.figures import figures
 from reports.figures.figure import write_figure
 from reports.formats import write_csv
 from reports.images import write_images
 from reports.names import Column
-from reports.page import Page, render_page
-from reports.reading import finished_records
+from reports.page import Page, groups, ordered, render_page
+from reports.reading import Finished, read_records
 from reports.results import Results
+from reports.swap import swapped
 from reports.tables import FORMATS, TABLES
 from reports.tables.table import Table
 
-_OWN = (".csv", ".md", ".parquet", ".pdf", ".png", ".svg", ".tex")
+ALL_FORMATS = ("html", "md", "tex", "csv", "parquet", "png", "svg", "pdf")
+
+_NEEDED = {"html": frozenset({"html", "svg", "png"})}
+"""What a format needs beside itself: the page shows figures as SVG and images as PNG."""
+
+_OWN = (".csv", ".html", ".jpg", ".json", ".md", ".parquet", ".pdf", ".png", ".svg", ".tex", ".webp")
 
 
 def accuracy_frame(results: Results) -> pd.DataFrame:
@@ -32,67 +42,132 @@ def accuracy_frame(results: Results) -> pd.DataFrame:
     return frame.assign(method=columns)[["dataset", "ipc", "method", "seed", "network", "accuracy"]]
 
 
-def write_report(out: Path, *, wanted: Collection[str] | None, log: TextIO | None) -> Path:
-    """Write the report and return its page; see `reports.write_report`."""
+def chosen_formats(names: Collection[str]) -> frozenset[str]:
+    """Return the formats to write: those named, or all, and what they need; raise `UsageError` for an unknown one."""
+    for name in names:
+        if name not in ALL_FORMATS:
+            raise unknown("format", name, ALL_FORMATS)
+    return frozenset().union(*(_NEEDED.get(name, {name}) for name in names or ALL_FORMATS))
+
+
+def write_report(
+    outs: Sequence[Path],
+    *,
+    target: Path | None = None,
+    formats: Collection[str] = (),
+    wanted: Collection[str] | None = None,
+    log: TextIO | None = None,
+) -> Path:
+    """Write the report and return its page, or its folder where no page is wanted; see `reports.write_report`."""
+    forms = chosen_formats(formats)
     gc.freeze()  # statsmodels collects garbage at every correction; what is imported need not be looked through each time
     try:
-        return _write(Results.of(finished_records(out, wanted=wanted, log=log)), out)
+        finished = read_records(outs, wanted=wanted, log=log)
+        report = target or outs[0] / "report"
+        with swapped(report, _is_own) as folder:
+            left_out = _write(finished, folder, forms, report / "figures")
+            (log or sys.stderr).writelines(f"{line}\n" for line in left_out)
     finally:
         gc.unfreeze()
+    return report / "index.html" if "html" in forms else report
 
 
-def _write(results: Results, out: Path) -> Path:
-    report = out / "report"
+def _write(finished: Finished, report: Path, formats: frozenset[str], earlier: Path) -> list[str]:
+    """Write the files of a report; return a line for each file of images that cannot be drawn.
+
+    Args:
+        finished: the records.
+        report: an empty folder.
+        formats: what is written.
+        earlier: the figures of an earlier report, which may have those of benchmarks.
+
+    """
+    results, unseen = Results.of(finished.records), list[str]()
     places = report / "figures", report / "images"
     for folder in places:
-        folder.mkdir(parents=True, exist_ok=True)
-    _remove_old(report, *places)
-    _write_frames(results, report)
-    tables = _write_tables(results, report)
-    page = Page(
-        answer=answer(results),
-        summary=summary(table2_cells(results)),
-        cells=len(results.records),
-        files=sorted(path.name for path in report.iterdir() if path.suffix in _OWN),
-        tables=tables,
-        pictures=[picture for figure in figures() for picture in write_figure(figure, results, places[0])],
-        images=write_images(results, out / "records", places[1]),
-    )
-    render_page(page, report / "index.html")
-    return report / "index.html"
+        folder.mkdir()
+    _write_frames(results, report, formats)
+    tables = _write_tables(results, report, formats)
+    pictures = [picture for figure in figures() for picture in write_figure(figure, results, places[0], formats)]
+    images = write_images(results, finished.folders, places[1], unseen) if "png" in formats else []
+    if "html" in formats:
+        said = answer(results), summary(table2_cells(results))
+        page = Page(
+            answer=said[0],
+            summary=said[1],
+            cells=len(results.records),
+            files=sorted(path.name for path in report.iterdir() if path.is_file()),
+            tables=ordered(tables, said=said),
+            groups=groups(pictures, charts(results), places[0], earlier),
+            names=results.names,
+            images=images,
+            decks=decks(results, finished.folders, report),
+            left_out=[*finished.left_out, *unseen],
+        )
+        render_page(page, report / "index.html")
+    return unseen
 
 
-def _remove_old(report: Path, *places: Path) -> None:
-    """Remove what an earlier report left that this one may not write: it may be of records that are gone."""
-    names = {"results", "checkpoints", "losses", *(entry.name for entry in TABLES)}
-    old = [path for path in report.iterdir() if path.suffix in _OWN and path.stem in names]
-    old += [path for folder in places for path in folder.iterdir() if path.suffix in _OWN]
-    for path in old:
-        if not path.name.startswith("benchmarks_"):  # of `--benchmarks`, which no record makes
-            path.unlink()
+def _is_own(path: PurePath) -> bool:
+    """Return whether a file of an old report, by its path in it, goes: this one writes it, or may not for want of records."""
+    if path.suffix not in _OWN or path.name.startswith("benchmarks_"):  # of `--benchmarks`, which no record makes
+        return False
+    if len(path.parts) > 1:
+        return path.parts[0] in ("figures", "images")
+    return path.stem in {"index", "accuracy", "results", "checkpoints", "losses", *(entry.name for entry in TABLES)}
 
 
-def _write_frames(results: Results, report: Path) -> None:
-    """Write the tidy frames, and the accuracies of the main evaluations."""
+def _write_frames(results: Results, report: Path, formats: frozenset[str]) -> None:
+    """Write the tidy frames, and the accuracies of the main evaluations.
+
+    Args:
+        results: whose frames.
+        report: the folder.
+        formats: what is written.
+
+    """
     frames = {"results": results.networks, "checkpoints": results.checkpoints, "losses": results.losses}
     for name, frame in frames.items():
-        if len(frame):
+        if len(frame) and "csv" in formats:
             write_csv(frame, report / f"{name}.csv")
+        if len(frame) and "parquet" in formats:
             frame.to_parquet(report / f"{name}.parquet", index=False)
-    write_csv(accuracy_frame(results), report / "accuracy.csv")
+    if "csv" in formats:
+        write_csv(accuracy_frame(results), report / "accuracy.csv")
 
 
-def _write_tables(results: Results, report: Path) -> list[Table]:
-    """Write each table in all formats; return those that the page shows."""
+def _write_tables(results: Results, report: Path, formats: frozenset[str]) -> list[Table]:
+    """Write each table; return those that the page shows.
+
+    Args:
+        results: what they show.
+        report: the folder.
+        formats: what is written.
+
+    """
     shown = []
     for entry in TABLES:
         table = entry.make(results)
         if table is None:
             continue
-        for form in FORMATS:
-            (report / f"{table.name}.{form}").write_text(table.render(form), encoding="utf-8")
-        if entry.frame is not None:
-            write_csv(entry.frame(results), report / f"{table.name}.csv")
+        write_table(table, entry.frame(results) if entry.frame else None, report, formats)
         if entry.on_page(results):
             shown.append(table)
     return shown
+
+
+def write_table(table: Table, frame: pd.DataFrame | None, folder: Path, formats: Collection[str]) -> None:
+    """Write a table.
+
+    Args:
+        table: the table.
+        frame: its numbers, for its CSV.
+        folder: where.
+        formats: what is written.
+
+    """
+    for form in FORMATS:
+        if form in formats:
+            (folder / f"{table.name}.{form}").write_text(table.render(form), encoding="utf-8")
+    if frame is not None and "csv" in formats:
+        write_csv(frame, folder / f"{table.name}.csv")

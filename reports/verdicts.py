@@ -195,6 +195,8 @@ def verdict(measured: Statistics, reference: Published, record: RunRecord) -> Ve
     other_evaluation = reference.evaluation_note(training.augment) if training else ""
     own_note = f"published value: {reference.note}" if reference.note else ""
     judged = compare(measured, reference, note="; ".join(filter(None, (own_note, other_evaluation))))
+    if judged.kind == "below" and reference.doubt:
+        judged = replace(judged, note="; ".join(filter(None, (judged.note, f"published value: {reference.doubt}"))))
     size = budget(record, reference)
     if judged.kind != "below" or not size.smaller:
         return judged

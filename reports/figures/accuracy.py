@@ -94,6 +94,6 @@ FIGURE = Figure(
     name="accuracy",
     title="Accuracy by method (the paper's Figures 3 to 7)",
     section="accuracy",
-    caption="Bars: mean test accuracy, written at their foot; lines: the deviation of Table 2; black ticks: published values.",
+    caption="Bars: mean test accuracy, written at their foot; lines: the deviation of Table 2; thick ticks: published values.",
     draw=draw,
 )

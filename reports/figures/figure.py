@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +29,8 @@ STYLE: dict[Any, Any] = {
 
 _METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 FORMATS = tuple(_METADATA)
+WRITTEN = (*FORMATS, "csv")
+"""The kinds of files of a picture; `csv` holds its numbers."""
 
 
 @dataclass(frozen=True)
@@ -65,35 +67,48 @@ def settle(canvas: Canvas) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was written: the figure it is of, what the part is, and the stem of its files."""
+    """A picture that was written: the figure it is of, what the part is, the stem of its files, and their formats."""
 
     figure: Figure
     title: str
     stem: str
+    formats: tuple[str, ...] = WRITTEN
 
 
-def write_figure(figure: Figure, results: Results, folder: Path) -> list[Picture]:
-    """Draw a figure, and write each of its pictures into a folder in all formats; return what was written."""
+def write_figure(figure: Figure, results: Results, folder: Path, formats: Collection[str] = WRITTEN) -> list[Picture]:
+    """Draw a figure, and write each of its pictures; return what was written.
+
+    Args:
+        figure: the figure.
+        results: what it shows.
+        folder: where its files go.
+        formats: those of `WRITTEN` that are wanted.
+
+    """
+    forms = tuple(form for form in WRITTEN if form in formats)
     pictures = []
     with matplotlib.rc_context(STYLE):
         for number, drawing in enumerate(figure.draw(results)):
             stem = f"{figure.name}{f'_{number + 1}' if drawing.part else ''}"
-            write_drawing(drawing, folder, stem)
-            pictures.append(Picture(figure, drawing.title or figure.title, stem))
+            write_drawing(drawing, folder, stem, forms)
+            pictures.append(Picture(figure, drawing.title or figure.title, stem, forms))
     return pictures
 
 
-def write_drawing(drawing: Drawing, folder: Path, stem: str) -> None:
-    """Write one picture in all formats, and its numbers.
+def write_drawing(drawing: Drawing, folder: Path, stem: str, formats: Collection[str] = WRITTEN) -> None:
+    """Write one picture, and its numbers.
 
     Args:
         drawing: what is written, and closed.
         folder: where.
         stem: the name of the files.
+        formats: those of `WRITTEN` that are wanted.
 
     """
     settle(drawing.canvas)
     for form, metadata in _METADATA.items():
-        drawing.canvas.savefig(folder / f"{stem}.{form}", dpi=120, metadata=metadata)
+        if form in formats:
+            drawing.canvas.savefig(folder / f"{stem}.{form}", dpi=120, metadata=metadata)
     plt.close(drawing.canvas)
-    write_csv(drawing.data, folder / f"{stem}.csv")
+    if "csv" in formats:
+        write_csv(drawing.data, folder / f"{stem}.csv")

@@ -22,9 +22,9 @@ _X = {"iteration": "iterations", "seconds": "seconds of distilling"}
 
 def draw(results: Results) -> Iterator[Drawing]:
     """Yield a picture for each dataset and IPC that has checkpoints."""
-    curves = _curves(results)
-    colors = palette((Column(*pair) for pair in zip(curves["method"], curves["variant"], strict=True)), results.names)
-    for place, part in curves.groupby(_PLACE, sort=False):
+    frame = curves(results)
+    colors = palette((Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)), results.names)
+    for place, part in frame.groupby(_PLACE, sort=False):
         dataset, ipc = cast("tuple[str, int]", place)
         title = f"{results.names.dataset(dataset)}, IPC {ipc}"
         canvas, axes_list = panels(4, across=2, height=3.0)
@@ -40,7 +40,7 @@ def draw(results: Results) -> Iterator[Drawing]:
         yield Drawing(canvas, part, f"{dataset}_{ipc}", title)
 
 
-def _curves(results: Results) -> pd.DataFrame:
+def curves(results: Results) -> pd.DataFrame:
     """Return accuracy at checkpoints and relative losses of the same cells: mean and deviation over seeds, in long form."""
     checkpoints = results.main_checkpoints
     losses = results.losses[results.losses["hash"].isin(checkpoints["hash"])]

@@ -25,9 +25,9 @@ _COLUMN = ["method", "variant"]
 
 def draw(results: Results) -> Iterator[Drawing]:
     """Yield a picture for each dataset, with a panel for each IPC; nothing where no record has an IPC."""
-    points = pd.concat([_ends(results), _at_equal_seconds(results)], ignore_index=True)
-    colors = palette((Column(*pair) for pair in zip(points["method"], points["variant"], strict=True)), results.names)
-    for dataset, own in points.groupby("dataset", sort=False):
+    frame = points(results)
+    colors = palette((Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)), results.names)
+    for dataset, own in frame.groupby("dataset", sort=False):
         groups = list(own.groupby("ipc"))
         title = results.names.dataset(str(dataset))
         canvas, axes_list = panels(len(groups), height=3.4)
@@ -40,6 +40,12 @@ def draw(results: Results) -> Iterator[Drawing]:
         settle(canvas)
         _place(labels, axes_list)
         yield Drawing(canvas, own, str(dataset), title)
+
+
+def points(results: Results) -> pd.DataFrame:
+    """Return seconds and accuracy of each dataset, IPC and column, and `at`: "all iterations", or "equal seconds"."""
+    parts = [_ends(results), _at_equal_seconds(results)]
+    return pd.concat(parts, ignore_index=True).astype({"seconds": float, "accuracy": float})
 
 
 def _marks(*, equal: bool) -> list[Line2D]:

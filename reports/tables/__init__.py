@@ -11,6 +11,7 @@ from reports.answer import answer_frame
 from reports.results import Results
 from reports.tables.answer import answer_table
 from reports.tables.comparisons import comparisons_frame, comparisons_table, variance_table
+from reports.tables.dd_ranking import dd_ranking_frame, dd_ranking_table
 from reports.tables.rates import rates_frame, rates_table
 from reports.tables.reached import reached_frame, reached_table
 from reports.tables.table import Format, Table
@@ -39,6 +40,7 @@ TABLES: Sequence[Entry] = (
     Entry("transfer", transfer_table, transfer_frame, on_page=has_transfer),
     Entry("rates", rates_table, rates_frame),
     Entry("reached", reached_table, reached_frame),
+    Entry("dd_ranking", dd_ranking_table, dd_ranking_frame),
     Entry("timing", timing_table, timing_frame),
 )
 """In the order in which the page shows them."""

@@ -35,4 +35,4 @@ def _row(contest: Contest, names: Names) -> Row:
         TableCell(text=names.column(fastest.column)),
         TableCell(value=fastest.seconds),
     )
-    return Row((names.dataset(contest.dataset), str(contest.ipc), names.column(best.column)), cells)
+    return Row.of((contest.dataset, contest.ipc, *best.column), names, cells)

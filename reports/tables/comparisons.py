@@ -30,6 +30,8 @@ def comparisons_table(results: Results) -> Table | None:
         Row(
             (names.dataset(pair.dataset), str(pair.ipc), f"{names.column(pair.first)} − {names.column(pair.second)}"),
             _cells(pair),
+            pair.dataset,
+            str(pair.ipc),
         )
         for pair in pairs
     )
@@ -94,7 +96,7 @@ def variance_table(results: Results) -> Table | None:
         share = TableCell(text=f"{by_networks / in_all:.0%}" if in_all else "")
         counts = (TableCell(value=measured.seeds, digits=0), TableCell(value=measured.networks, digits=0))
         cells = (*(TableCell(value=value, digits=2) for value in values), share, *counts)
-        rows.append(Row((names.dataset(cell.dataset), str(cell.ipc), names.column(cell.column)), cells))
+        rows.append(Row.of((cell.dataset, cell.ipc, *cell.column), names, cells))
     if not rows:
         return None
     return Table(

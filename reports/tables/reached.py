@@ -9,7 +9,7 @@ import pandas as pd
 from reports.captions import machines
 from reports.published import published
 from reports.results import Results
-from reports.tables.table import Row, Table, TableCell, place_words
+from reports.tables.table import Row, Table, TableCell
 
 _PLACE = ["dataset", "ipc", "method", "variant"]
 _SUBSTITUTE = "dm"
@@ -24,20 +24,29 @@ def reached_frame(results: Results) -> pd.DataFrame:
     """Return a row for each dataset, IPC, method and variant that has checkpoints and a published value.
 
     `reached_s` and `within_s` are the seconds of the first checkpoint at, or within a point of, the value; missing where there
-    is none. `best` is the highest mean accuracy of a checkpoint.
+    is none. `best` is the highest mean accuracy of a checkpoint. `real_batch`: real images a class and iteration.
     """
     frame = results.main_checkpoints
     curves = frame.groupby([*_PLACE, "iteration"], sort=False)[["seconds", "accuracy"]].mean().reset_index()
-    rows = []
+    speed, rows = _speed(results), []
     for place, curve in curves.groupby(_PLACE, sort=False):
         dataset, ipc, method, _ = cast("tuple[str, int, str, str]", place)
         value = published().get((dataset, int(ipc), method)) or published().get((dataset, int(ipc), _SUBSTITUTE))
         if value is None:
             continue
         seconds = {margin: _first(curve, value.value - margin) for margin in (0.0, 1.0)}
-        rows.append((*place, value.value, seconds[0.0], seconds[1.0], curve["accuracy"].max(), curve["seconds"].max()))
-    columns = [*_PLACE, "published", "reached_s", "within_s", "best", "distilling_s"]
+        ends = curve["accuracy"].max(), curve["seconds"].max()
+        rows.append((*place, value.value, seconds[0.0], seconds[1.0], *ends, *speed.loc[cast("tuple", place)]))
+    columns = [*_PLACE, "published", "reached_s", "within_s", "best", "distilling_s", "seconds_per_iteration", "real_batch"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _speed(results: Results) -> pd.DataFrame:
+    """Return seconds an iteration and real images a class of each dataset, IPC, method and variant, mean over seeds."""
+    matches = {digest: record.spec.protocol.match for digest, record in results.by_hash.items()}
+    batches = {digest: match.real_batch for digest, match in matches.items() if match}
+    frame = results.cells.assign(real_batch=results.cells["hash"].map(batches))
+    return frame.groupby(_PLACE, sort=False)[["seconds_per_iteration", "real_batch"]].mean()
 
 
 def _first(curve: pd.DataFrame, value: float) -> float | None:
@@ -55,8 +64,8 @@ def reached_table(results: Results) -> Table | None:
     for row in frame.to_dict("records"):
         times = [_seconds(row["reached_s"]), _seconds(row["within_s"])]
         last = [TableCell(value=row["best"]), _seconds(row["distilling_s"])]
-        words = place_words(tuple(row[name] for name in _PLACE), results.names)
-        rows.append(Row(words, (TableCell(value=row["published"]), *times, *last)))
+        cells = (TableCell(value=row["published"]), *times, *last)
+        rows.append(Row.of(tuple(row[name] for name in _PLACE), results.names, cells))
     where = machines(record for record in results.records if record.checkpoints)
     return Table(
         name="reached",

@@ -44,10 +44,32 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Row:
-    """The words that say what the row is of, and its cells. Rows whose first word is the same belong together."""
+    """The words that say what the row is of, and its cells. Rows whose first word is the same belong together.
+
+    `dataset`, `ipc` (`all` for the whole training set) and `column` (method and variant) are what the row is of, as records
+    name it; empty and None where it is not of one of them. HTML has them as `data-dataset`, `data-ipc`, `data-method` and
+    `data-variant`, for the filters of the page.
+    """
 
     labels: tuple[str, ...]
     cells: tuple[TableCell, ...]
+    dataset: str = ""
+    ipc: str = ""
+    column: Column | None = None
+
+    @classmethod
+    def of(cls, place: Hashable, names: Names, cells: Iterable[TableCell]) -> Row:
+        """Return the row of a place: dataset, IPC, method and variant.
+
+        Args:
+            place: these four; the IPC is missing for the whole training set.
+            names: what datasets and methods are called.
+            cells: of the row.
+
+        """
+        dataset, ipc, method, variant = cast("tuple[str, int, str, str]", place)
+        column, size = Column(method, variant), "all" if pd.isna(ipc) else str(ipc)
+        return cls((names.dataset(dataset), size, names.column(column)), tuple(cells), dataset, size, column)
 
 
 @dataclass(frozen=True)
@@ -55,8 +77,10 @@ class Table:
     """A table with all that is said of it.
 
     `name` is its file's. `title`, then `lead` (a summary) and `caption` (paragraphs) stand above; numbered `notes` below.
-    `label_heads` are the heads of the words of a row, `heads` those of its cells. `text_columns`: the numbers of label columns
-    with text, which stand at the left; other columns stand at the right. `level` is that of the heading in Markdown.
+    `label_heads` are the heads of the words of a row, `heads` those of its cells. `columns`: the method and variant that each
+    head is of, where heads are methods; HTML has them as `data-method` and `data-variant` of the heads and of the cells below.
+    `text_columns`: the numbers of label columns with text, which stand at the left; other columns stand at the right. `level`
+    is that of the heading in Markdown.
     """
 
     name: str
@@ -67,6 +91,7 @@ class Table:
     lead: str = ""
     caption: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
     text_columns: tuple[int, ...] = (0, 2)
     level: int = 1
 
@@ -101,14 +126,8 @@ def rows_across(
     rows = []
     for place, part in frame.groupby(["dataset", "ipc", "method", "variant"], sort=False):
         cells = {row[by]: cell(row) for row in part.to_dict("records")}
-        rows.append(Row(place_words(place, names), tuple(cells.get(head, TableCell()) for head in heads)))
+        rows.append(Row.of(place, names, (cells.get(head, TableCell()) for head in heads)))
     return tuple(rows)
-
-
-def place_words(place: Hashable, names: Names) -> tuple[str, str, str]:
-    """Return what a row says of its `place`: dataset, IPC, method and variant."""
-    dataset, ipc, method, variant = cast("tuple[str, int, str, str]", place)
-    return names.dataset(dataset), str(ipc), names.column(Column(method, variant))
 
 
 def number(value: float | None, digits: int = 1) -> str:

@@ -38,9 +38,10 @@ def table1_table(results: Results) -> Table | None:
         label_heads=("Dataset", "IPC"),
         heads=tuple(_HEADS.values()),
         rows=tuple(
-            Row((names.dataset(dataset), str(ipc)), tuple(printed_cell(cell, notes) for cell in row))
+            Row((names.dataset(dataset), str(ipc)), tuple(printed_cell(cell, notes) for cell in row), dataset, str(ipc))
             for (dataset, ipc), row in zip(places, table, strict=True)
         ),
+        columns=tuple(map(Column, _HEADS)),
         caption=(_WORDS, LEGEND),
         notes=tuple(notes),
     )

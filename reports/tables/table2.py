@@ -35,6 +35,8 @@ def table2_table(results: Results) -> Table:
         Row(
             (names.dataset(dataset), str(ipc)),
             tuple(printed.get((dataset, ipc, column), TableCell()) for column in columns),
+            dataset,
+            str(ipc),
         )
         for dataset, ipc in places
     )
@@ -44,6 +46,7 @@ def table2_table(results: Results) -> Table:
         title=f"Table 2: test accuracy{networks_heading(results)}",
         label_heads=("Dataset", "IPC"),
         heads=tuple(names.column(column) for column in columns),
+        columns=tuple(columns),
         rows=rows,
         lead=summary(cells),
         caption=(caption(results), *((_PUBLISHED,) if judged else ()), *_marks(results), *((LEGEND, BASIS) if judged else ())),

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from reports.captions import caption, networks_heading
-from reports.names import Column
 from reports.results import Results
 from reports.rows import STAGES
 from reports.tables.table import Row, Table, TableCell
@@ -21,6 +20,7 @@ _STEPS = (
     "RMS: root mean square of the images in normalised units, at the start and at the end; angle: by how much an iteration "
     "turned an image, in milliradians, on average."
 )
+_PLACE = ["dataset", "ipc", "method", "variant"]
 _STAGE_COLUMNS = tuple(f"{stage}_s" for stage in STAGES)
 
 _COLUMNS = {
@@ -36,18 +36,11 @@ def timing_table(results: Results) -> Table:
     """Return seconds of each cell, mean over seeds; norms and angles where records have them."""
     frame, names = results.cells, results.names
     columns = _COLUMNS | (_STEP_COLUMNS if frame["angle"].notna().any() else {})
-    means = frame.groupby(["dataset", "ipc", "method", "variant"], sort=False, dropna=False)[list(columns)].mean().reset_index()
+    means = frame.groupby(_PLACE, sort=False, dropna=False)[list(columns)].mean().reset_index()
     means["angle"] = 1e3 * means["angle"] if "angle" in columns else float("nan")
     heading = networks_heading(results)
     rows = tuple(
-        Row(
-            (
-                names.dataset(row["dataset"]),
-                "all" if pd.isna(row["ipc"]) else str(row["ipc"]),
-                names.column(Column(row["method"], row["variant"])),
-            ),
-            tuple(_cell(row[name], digits) for name, (_, digits) in columns.items()),
-        )
+        Row.of(tuple(row[name] for name in _PLACE), names, (_cell(row[name], digits) for name, (_, digits) in columns.items()))
         for row in means.to_dict("records")
     )
     return Table(

@@ -31,6 +31,7 @@ def specs(*arguments: str, precision: str = "fp32") -> list[RunSpec]:
     return make_specs(
         methods=options.methods,
         sources=options.sources,
+        data={},
         ipcs=options.ipcs,
         seeds=options.seeds,
         protocol=options.protocol,
@@ -54,7 +55,8 @@ def test_cells_come_by_dataset_ipc_method_and_seed_and_the_whole_set_once_a_seed
     methods = [(METHODS[name], METHODS[name].settings()) for name in ("whole", "random", "dm")]
     cells = make_specs(
         methods=methods,
-        sources=[source(bundle()), SimpleNamespace(name="other", classes=("a", "b"), shape=(3, 32, 32), code="c0de")],
+        sources=[source(bundle()), SimpleNamespace(name="other", classes=("a", "b"), shape=(3, 32, 32))],
+        data={"other": "c0de"},
         ipcs=[1, 5],
         seeds=[0, 3],
         protocol=protocol(),
@@ -69,7 +71,7 @@ def test_cells_come_by_dataset_ipc_method_and_seed_and_the_whole_set_once_a_seed
     ]
     assert [(spec.dataset, spec.ipc, spec.method, spec.seed) for spec in cells] == expected
     assert len({spec.hash for spec in cells}) == len(cells)
-    assert {spec.code for spec in cells} == {"", "c0de"}
+    assert {(spec.dataset, spec.data) for spec in cells} == {("tiny", ""), ("other", "c0de")}
 
 
 @every_method

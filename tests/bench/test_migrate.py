@@ -12,12 +12,13 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from bench import migrate
+from bench import migrate, old_records
 from bench.grid import make_specs
 from bench.protocol import PROFILES
 from bench.records import SCHEMA_VERSION
 from bench.settings import Settings
-from bench.storage import read_folder, read_record
+from bench.spec import hash_of
+from bench.storage import damaged_images, read_folder, read_record
 from datasets import DATASETS
 from methods import METHODS
 
@@ -106,6 +107,7 @@ def todays_hash(method: str, *, precision="bf16", settings: Settings | None = No
     (spec,) = make_specs(
         methods=[(chosen, settings or chosen.resolve({}, profile="cpu"))],
         sources=[DATASETS["fashionmnist"]],
+        data={"fashionmnist": DATASETS["fashionmnist"].published.short},
         ipcs=[ipc],
         seeds=[0],
         protocol=cpu.changed(match=cpu.match.changed(optimizer="sgd", schedule="constant", lr_images=lr_images)),
@@ -123,7 +125,9 @@ def meaning(folder: Path) -> dict[str, object]:
     files: dict[str, object] = {}
     for path in (folder / "records").iterdir():
         if path.suffix == ".json":
-            files[path.name] = path.read_text()
+            record = read_record(path)
+            assert not damaged_images(path.parent, record)
+            files[path.name] = record.model_copy(update={"images": sorted(record.images)})
         else:
             with safe_open(path, framework="np") as file:
                 files[path.name] = (file.metadata(), file.get_tensor("images").tobytes(), file.get_tensor("labels").tolist())
@@ -332,3 +336,36 @@ def test_a_folder_without_records_is_a_mistake(tmp_path, capsys):
     assert "1 renewed" in output.out  # the others are renewed all the same
     with pytest.raises(SystemExit, match="2"):
         migrate.main([])
+
+
+def test_version_3_comes_to_say_which_images_its_dataset_held_and_its_checkpoints_move_along(tmp_path):
+    place(tmp_path, old_record())
+    assert migrate.main([str(tmp_path)]) == 0
+    ((today,), _) = read_folder(tmp_path / "records")
+    path = tmp_path / "records" / f"{today.hash}.json"
+    content = json.loads(path.read_text())
+    for name in ("checksum", "images", "warnings"):
+        del content[name]
+    del content["spec"]["data"]
+    old = content | {"schema_version": 3, "has_images": True, "hash": hash_of(content["spec"])}
+    assert old["hash"] != today.hash
+    folder = tmp_path / "old" / "records"
+    folder.mkdir(parents=True)
+    (folder / f"{old['hash']}.json").write_text(json.dumps(old))
+    for name in ("", "-30"):
+        tensors = {"images": images_of(old["hash"]), "labels": np.arange(2)}
+        save_file(tensors, folder / f"{old['hash']}{name}.safetensors", metadata={"hash": json.dumps(old["hash"])})
+    assert migrate.main([str(folder)]) == 0
+    ((record,), problems) = read_folder(folder)
+    assert problems == []
+    assert record.spec.data == DATASETS["fashionmnist"].published.short
+    assert record.model_copy(update={"images": {}}) == today.model_copy(update={"images": {}})
+    assert sorted(record.images) == [f"{record.hash}-30.safetensors", f"{record.hash}.safetensors"]
+    assert {file.name for file in folder.iterdir()} == {f"{record.hash}.json", *record.images}
+    with safe_open(folder / f"{record.hash}-30.safetensors", framework="np") as file:
+        assert file.metadata() == {"hash": json.dumps(record.hash)}
+
+
+def test_old_records_are_taken_to_be_of_the_published_sets():
+    published = {name: source.published.short for name, source in DATASETS.items() if source.published}
+    assert published == old_records._DATA

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from tiny import bundle, task
 
 from bench.protocol import PROFILES
-from bench.records import SCHEMA_VERSION, Evaluation, MethodFacts, NetworkFacts, RunRecord, UnreadableRecord, typical_iteration
+from bench.records import SCHEMA_VERSION, Evaluation, MethodFacts, NetworkFacts, RecordProblem, RunRecord, typical_iteration
 from bench.spec import RecordedSettings
-from bench.storage import atomic, read_folder, read_record, write_images, write_record
+from bench.storage import atomic, read_folder, read_record, signed, write_images, write_record
 from bench.types import SyntheticSet
 
 FACTS = NetworkFacts(label="ConvNet-1", width=8, depth=1, features=128)
@@ -54,15 +54,16 @@ def test_a_record_says_its_version_and_takes_no_unknown_field(tmp_path):
     write_record(tmp_path, RECORD)
     path = tmp_path / f"{RECORD.hash}.json"
     content = json.loads(path.read_text())
+    del content["checksum"]
     assert content["schema_version"] == SCHEMA_VERSION
     for changed, reason in [
-        ({"schema_version": 2}, "its form is version 2, not 3: `python -m bench.migrate FOLDER` renews old ones"),
+        ({"schema_version": 2}, "its form is version 2, not 4: `python -m bench.migrate FOLDER` renews old ones"),
         ({"accuracy": 1.0}, "accuracy: "),
         ({"status": "perhaps"}, "status: "),
     ]:
-        path.write_text(json.dumps(content | changed))
+        path.write_text(json.dumps(signed(content | changed)))
         unreadable = read_record(path)
-        assert isinstance(unreadable, UnreadableRecord)
+        assert isinstance(unreadable, RecordProblem)
         assert unreadable.reason.startswith(reason)
     with pytest.raises(ValidationError):
         RECORD.status = "failed"

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from test_runner import runner, stored
 from tiny import cell, task
 
-from bench import interrupts, recorder, resume
-from bench import runner as running
+from bench import evaluations, interrupts, recorder, resume
 from bench.evaluate import evaluate
+from bench.hardware import code_version
 from bench.interrupts import Interrupted
 from bench.matching import match
 from bench.method import FeatureMatching
@@ -74,7 +74,7 @@ def test_an_interrupted_cell_ends_with_the_same_bits(name, iteration, tmp_path, 
     interrupt_at(monkeypatch, iteration)
     with pytest.raises(Interrupted):
         run(spec, parts, checkpoints=(0, 1, 3))
-    assert [path.name for path in parts.iterdir()] == [f"{spec.hash}.resume"]
+    assert [path.name for path in parts.glob("*.*") if path.is_file()] == [f"{spec.hash}.resume"]
 
     interrupts._received.clear()
     counted = []
@@ -110,7 +110,7 @@ def test_the_seconds_are_those_of_all_parts(tmp_path, monkeypatch):
     interrupt_at(monkeypatch, 2)
     with pytest.raises(Interrupted):
         run(spec, tmp_path)
-    state = ResumeFile(tmp_path / f"{spec.hash}.resume", owner=spec.hash, code=running.code_version()["sources"]).read(
+    state = ResumeFile(tmp_path / f"{spec.hash}.resume", owner=spec.hash, code=code_version()["sources"]).read(
         torch.device("cpu")
     )
     interrupts._received.clear()
@@ -137,7 +137,7 @@ def test_a_state_that_does_not_fit_is_passed_over(tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         run(spec, tmp_path)
     kept, cpu = path.read_bytes(), torch.device("cpu")
-    code = running.code_version()["sources"]
+    code = code_version()["sources"]
     assert ResumeFile(path, owner=spec.hash, code=code).read(cpu) is not None
     assert ResumeFile(path, owner="another cell", code=code).read(cpu) is None
     assert ResumeFile(path, owner=spec.hash, code="other code").read(cpu) is None
@@ -224,7 +224,7 @@ def test_networks_that_were_tested_are_not_trained_again(tmp_path, monkeypatch):
 
         return evaluate(*arguments, keep=keep_and_stop, **options)
 
-    monkeypatch.setattr(running, "evaluate", stop_after_two)
+    monkeypatch.setattr(evaluations, "evaluate", stop_after_two)
     with pytest.raises(Interrupted):
         run(spec, tmp_path / "parts")
     expected = usual.main_evaluation.accuracies
@@ -233,7 +233,7 @@ def test_networks_that_were_tested_are_not_trained_again(tmp_path, monkeypatch):
 
     tested = []
     monkeypatch.setattr(
-        running,
+        evaluations,
         "evaluate",
         lambda *arguments, keep, **options: evaluate(
             *arguments, keep=lambda accuracies, seconds: tested.append(len(accuracies)), **options

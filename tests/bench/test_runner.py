@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import bundle, cell, task
 
-import bench.runner
+import bench.evaluations
 from bench.compute import Compute
 from bench.errors import DistillationError
 from bench.evaluate import evaluate
+from bench.locks import claimed
 from bench.method import OwnProcedure
 from bench.records import RunRecord
 from bench.runner import Runner
@@ -20,6 +23,7 @@ from bench.spec import RunSpec
 from bench.storage import distilled, finished, read_record, write_record
 from bench.types import SyntheticSet
 from methods import METHODS
+from methods.dm import MeanMatching
 
 
 class Silent:
@@ -29,6 +33,9 @@ class Silent:
         self.records = []
 
     def started(self, spec):
+        pass
+
+    def waiting(self, specs):
         pass
 
     def progress(self, progress):
@@ -86,7 +93,7 @@ def fail_in(monkeypatch, network: str) -> None:
             raise DistillationError(f"{name} diverged")
         return evaluate(task, syn, settings, name, **options)
 
-    monkeypatch.setattr(bench.runner, "evaluate", evaluate_or_fail)
+    monkeypatch.setattr(bench.evaluations, "evaluate", evaluate_or_fail)
 
 
 def watch_evaluations(monkeypatch) -> list[tuple[str, SyntheticSet]]:
@@ -97,7 +104,7 @@ def watch_evaluations(monkeypatch) -> list[tuple[str, SyntheticSet]]:
         evaluated.append((name, syn))
         return evaluate(task, syn, settings, name, **options)
 
-    monkeypatch.setattr(bench.runner, "evaluate", evaluate_and_note)
+    monkeypatch.setattr(bench.evaluations, "evaluate", evaluate_and_note)
     return evaluated
 
 
@@ -198,7 +205,7 @@ def test_a_cell_that_is_interrupted_while_it_is_evaluated_is_not_distilled_again
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench.runner, "evaluate", interrupt)
+    monkeypatch.setattr(bench.evaluations, "evaluate", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(spec, tmp_path)
     monkeypatch.undo()
@@ -208,7 +215,7 @@ def test_a_cell_that_is_interrupted_while_it_is_evaluated_is_not_distilled_again
 def test_a_cell_whose_images_were_not_kept_keeps_its_networks(tmp_path):
     spec = dm_cell("convnet", "mlp")
     record = run(spec, tmp_path)
-    write_record(tmp_path, record.model_copy(update={"has_images": False}))
+    write_record(tmp_path, record.model_copy(update={"images": {}}))
     (tmp_path / record.images_name).unlink()
     again = run(dm_cell("lenet"), tmp_path)
     assert set(accuracies(again)) == {"convnet", "mlp", "lenet"}
@@ -223,7 +230,7 @@ def test_an_evaluation_says_where_and_by_which_code_it_was_made(tmp_path):
 
 
 def files(folder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def test_a_forced_run_that_fails_loses_nothing(tmp_path, monkeypatch):
@@ -246,14 +253,18 @@ def test_a_forced_run_distills_again(tmp_path):
     assert again.seconds != first.seconds
 
 
-def test_images_of_another_cell_are_not_evaluated(tmp_path):
-    spec, other = dm_cell("convnet"), dm_cell("convnet", lr=0.5)
+def test_images_of_another_cell_are_not_evaluated_but_made_again(tmp_path):
+    spec, other = dm_cell("convnet"), cell(METHODS["dm"], seed=1)
     run(spec, tmp_path)
     run(other, tmp_path)
-    (tmp_path / f"{other.hash}.safetensors").replace(tmp_path / f"{spec.hash}.safetensors")
+    path = tmp_path / f"{spec.hash}.safetensors"
+    before = load_file(path)["images"]
+    (tmp_path / f"{other.hash}.safetensors").replace(path)
+    assert not torch.equal(load_file(path)["images"], before)
+    assert finished(tmp_path, spec) is None
     record = run(dm_cell("convnet", "mlp"), tmp_path)
-    assert record.status == "failed"
-    assert "holds the images of another cell" in record.error
+    assert [evaluation.network for evaluation in record.evaluations] == ["convnet", "mlp"]
+    assert torch.equal(load_file(path)["images"], before)
 
 
 def test_a_cell_whose_images_are_gone_is_distilled_again(tmp_path):
@@ -370,7 +381,7 @@ def test_a_checkpoint_whose_evaluation_fails_leaves_the_result(tmp_path, monkeyp
             raise DistillationError("diverged")
         return evaluate(task, syn, settings, name, **options)
 
-    monkeypatch.setattr(bench.runner, "evaluate", fail_the_second)
+    monkeypatch.setattr(bench.evaluations, "evaluate", fail_the_second)
     record = run(spec, tmp_path, checkpoints=(1, 2))
     assert (record.status, record.error) == ("failed", "DistillationError: diverged")
     kept = stored(spec, tmp_path)
@@ -381,3 +392,104 @@ def test_a_checkpoint_whose_evaluation_fails_leaves_the_result(tmp_path, monkeyp
     again = run(spec, tmp_path, checkpoints=(1, 2), **failing())
     assert again.status == "ok"
     assert again.failed_evaluations == {}
+
+
+# ---- numbers that no result can have ----
+
+
+def test_images_that_diverge_finitely_carry_a_warning(tmp_path):
+    spec = cell(
+        METHODS["dm"],
+        match={"iterations": 20, "optimizer": "sgd", "schedule": "constant", "lr_images": 1e6, "rate": None},
+        eval={"nets": 1, "epochs": 1},
+    )
+    record = run(spec, tmp_path)
+    assert record.status == "ok"
+    assert any(text.startswith("the images diverged: their root mean square grew from ") for text in record.warnings)
+    assert stored(spec, tmp_path).warnings == record.warnings
+    assert run(dm_cell("convnet"), tmp_path).warnings == ()
+
+
+def test_an_image_that_is_no_number_ends_the_cell_at_that_step_and_names_its_class(tmp_path, monkeypatch):
+    class Spoils(torch.autograd.Function):
+        """Hands features on, and spoils the gradient of one class."""
+
+        @staticmethod
+        def forward(ctx, features):
+            return features.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            gradient = gradient.clone()
+            gradient[1] = float("nan")
+            return gradient
+
+    calls, usual = [], MeanMatching.__call__
+
+    def spoils_the_third(self, real, syn, **options):
+        calls.append(len(calls))
+        return usual(self, real, Spoils.apply(syn) if len(calls) == 3 else syn, **options)
+
+    monkeypatch.setattr(MeanMatching, "__call__", spoils_the_third)
+    record = run(cell(METHODS["dm"], match={"iterations": 9}), tmp_path)
+    assert record.status == "failed"
+    assert f"an image of class {bundle().classes[1]!r} is no finite number after iteration 2 of seed 0" in record.error
+    assert calls == [0, 1, 2]
+
+
+def test_where_nothing_can_be_written_the_grid_ends_and_nothing_is_half_written(tmp_path, monkeypatch):
+    def full(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    finished_before = dm_cell("convnet", lr=0.5)
+    run(finished_before, tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        runner(tmp_path).run([dm_cell("convnet"), cell(METHODS["random"])])
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    monkeypatch.undo()
+    assert [record.status for record in runner(tmp_path).run([dm_cell("convnet"), cell(METHODS["random"])])] == ["ok", "ok"]
+
+
+def test_where_memory_is_too_small_the_cell_goes_on_with_smaller_chunks_and_the_record_says_so(tmp_path, monkeypatch):
+    usual, sizes = Compute.features, []
+
+    def features_in_little_memory(self, *arguments, **options):
+        sizes.append(self.chunk_bytes)
+        if self.chunk_bytes is None or self.chunk_bytes > 2**21:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return usual(self, *arguments, **options)
+
+    expected = run(dm_cell("convnet"), tmp_path / "usual")
+    monkeypatch.setattr(Compute, "features", features_in_little_memory)
+    record = run(dm_cell("convnet"), tmp_path)
+    assert record.status == "ok", record.error
+    assert sizes[:3] == [None, 2**22, 2**21]
+    assert record.details["chunk_bytes"] == 2**21
+    assert record.loss == pytest.approx(expected.loss, rel=1e-5)
+    monkeypatch.setattr(Compute, "with_smaller_chunks", lambda self: None)
+    assert run(dm_cell("mlp"), tmp_path, force=True).error == "OutOfMemoryError: CUDA out of memory"
+
+
+# ---- several processes ----
+
+
+def test_a_cell_that_another_process_has_comes_last_and_what_it_finished_is_not_run_again(tmp_path, monkeypatch):
+    first, second = dm_cell("convnet"), cell(METHODS["random"])
+    order, lock = [], claimed(tmp_path, first.hash)
+    assert lock.__enter__()
+
+    def other_process_is_done(seconds):
+        order.append("waited")
+        run(first, tmp_path / "other")
+        for path in (tmp_path / "other").glob(f"{first.hash}*"):
+            path.replace(tmp_path / path.name)
+        lock.__exit__(None, None, None)
+
+    monkeypatch.setattr("bench.runner.time.sleep", other_process_is_done)
+    records = runner(tmp_path, dm=failing()["dm"]).run([first, second])
+    assert [record.spec.method for record in records] == ["random", "dm"]
+    assert [record.status for record in records] == ["ok", "ok"]
+    assert order == ["waited"]

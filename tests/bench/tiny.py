@@ -65,7 +65,7 @@ def task(*, method: str = "dm", seed: int = 0, ipc: int = 2, data: Bundle | None
 
 def source(data: Bundle) -> SimpleNamespace:
     """Return what a grid asks of a dataset before it is loaded."""
-    return SimpleNamespace(name=data.name, classes=data.classes, shape=data.shape, code="")
+    return SimpleNamespace(name=data.name, classes=data.classes, shape=data.shape)
 
 
 def cell(method: Method, settings: Settings | None = None, *, seed: int = 0, precision: str = "fp32", **sections) -> RunSpec:
@@ -73,6 +73,7 @@ def cell(method: Method, settings: Settings | None = None, *, seed: int = 0, pre
     (spec,) = make_specs(
         methods=[(method, settings or method.resolve({}, profile="quick"))],
         sources=[source(bundle())],
+        data={},
         ipcs=[2],
         seeds=[seed],
         protocol=protocol(**sections),

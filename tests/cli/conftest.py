@@ -91,10 +91,13 @@ def grid(command, tiny, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tree():
-    """Return a function that lists everything below a folder, hidden files too, with its time of writing and its bytes."""
+    """Return a function that lists everything below a folder, hidden files too, with its time of writing and its bytes.
+
+    Lock files, which hold nothing, are left out.
+    """
 
     def look(folder):
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
         return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
     return look

@@ -88,6 +88,13 @@ BAD = {
     "threads 0": (["--threads", "0"], ["--threads", "'0'", "at least 1"]),
     "two numbers of threads": (["--threads", "2,3"], ["--threads", "'2,3'"]),
     "threads x": (["--threads", "two"], ["--threads", "'two'"]),
+    "threads above the cores": (["--threads", "1000000"], ["--threads", "1000000", "may use", "cores"]),
+    "threads of many digits": (["--threads", "9" * 400], ["--threads", "99", "whole number"]),
+    "seeds of many digits": (["--seeds", "9" * 5000], ["--seeds", "99", "(5002 characters)", "whole numbers"]),
+    "iterations of many digits": (["--set", "match.iterations=" + "9" * 400], ["match.iterations", "99", "whole number"]),
+    "rate of many digits": (["--set", "match.rate=" + "9" * 400], ["match.rate", "inf", "above 0"]),
+    "a path that is too long": (["--data-root", "d" * 300], ["--data-root", "dd", "File name too long"]),
+    "a list beside a mistake": (["--list", "--ipc", "x"], ["--ipc", "'x'", "whole numbers"]),
     "device": (["--device", "cudda"], ["--device", "'cudda'", "auto", "cpu", "cuda"]),
     "device cuda:99": (["--device", "cuda:99"], ["--device", "'cuda:99'", "auto", "cpu", "cuda"]),
     "iterations x": (["--iterations", "x"], ["iterations", "'x'", "whole number", "at least 0"]),
@@ -299,3 +306,10 @@ def test_help_names_every_option(capsys):
     options = "methods datasets ipc seeds profile eval-nets iterations set data-root out device precision threads force"
     for name in (*options.split(), "report-only", "list", "dry-run"):
         assert f"--{name}" in text
+
+
+def test_an_output_folder_whose_name_is_too_long_is_a_mistake(main, tiny):
+    status, _, stderr = main(*tiny, "--out", "o" * 300)
+    assert status == 2
+    assert stderr.startswith("run_all.py: error: --out 'ooo")
+    assert "File name too long" in stderr

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 import bench.evaluate
 from bench.method import FeatureMatching, OwnProcedure
 from bench.networks import NETWORKS
+from bench.storage import file_digest
 from methods.coreset import Coreset
 
 METHODS = "random,herding,dm,whole"
@@ -95,7 +96,7 @@ def test_a_network_that_is_there_is_not_evaluated_again(grid, tree, monkeypatch)
         asked.append((task.spec.method, name))
         return real(task, syn, settings, name, **options)
 
-    monkeypatch.setattr("bench.runner.evaluate", spy)
+    monkeypatch.setattr("bench.evaluations.evaluate", spy)
     for networks in ("convnet,mlp", "mlp,convnet", "mlp", "convnet"):
         assert grid.run("--set", f"eval.networks={networks}", methods="random,dm")[0] == 0
     assert asked == []
@@ -149,7 +150,7 @@ def test_a_network_that_fails_leaves_the_other_evaluations(grid, tree, monkeypat
             raise RuntimeError("no lenet today")
         return real(task, syn, settings, name, **options)
 
-    monkeypatch.setattr("bench.runner.evaluate", evaluate)
+    monkeypatch.setattr("bench.evaluations.evaluate", evaluate)
     status, stdout, _ = grid.run("--set", "eval.networks=convnet,mlp,lenet", methods="random,dm")
     assert status == 1
     assert "no lenet today" in stdout
@@ -160,13 +161,15 @@ def test_a_network_that_fails_leaves_the_other_evaluations(grid, tree, monkeypat
     assert {name: after[name] for name in after if name.endswith("s")} == {n: grid.before[n] for n in after if n.endswith("s")}
 
 
-def test_images_of_another_cell_are_refused(grid):
+def test_images_of_another_cell_are_not_evaluated_but_made_again(grid):
     hashes = {method: record["hash"] for method, record in by_method(grid.out).items()}
     shutil.copy(grid.records / f"{hashes['random']}.safetensors", grid.records / f"{hashes['dm']}.safetensors")
-    status, stdout, _ = grid.run("--set", "eval.networks=mlp", methods="dm")
-    assert status == 1
-    assert "--force" in stdout
-    assert names_of(by_method(grid.out)["dm"]) == ["convnet"]
+    status, _, stderr = grid.run("--set", "eval.networks=convnet,mlp", methods="dm")
+    assert status == 0
+    assert f"the images in {hashes['dm']}.safetensors are not those that it was written with" in stderr
+    record = by_method(grid.out)["dm"]
+    assert names_of(record) == ["convnet", "mlp"]
+    assert record["images"] == {file: file_digest(grid.records / file) for file in (f"{hashes['dm']}.safetensors",)}
 
 
 # ---- what the networks are given ----

@@ -42,8 +42,8 @@ def test_a_record_is_named_by_its_hash_and_its_images_lie_beside_it(grid):
     for record in grid.records:
         assert re.fullmatch(r"[0-9a-f]{16,}", record["hash"])
         expected.add(f"{record['hash']}.json")
-        assert record["has_images"] == (record["spec"]["method"] not in WHOLE)  # whose images are the training set's
-        if record["has_images"]:
+        assert bool(record["images"]) == (record["spec"]["method"] not in WHOLE)  # whose images are the training set's
+        if record["images"]:
             expected.add(f"{record['hash']}.safetensors")
     assert names == expected
 

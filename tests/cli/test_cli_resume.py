@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 from outputs import read_csv, read_records
 
+from bench.storage import signed
+
 
 @pytest.fixture(scope="module")
 def finished(command, tiny, tmp_path_factory):
@@ -86,13 +88,18 @@ def damaged(again):
     def damage(how):
         path, record = of_method(again.records, "random")
         text = path.read_text()
+        del record["checksum"]
         forms = {
             "half": text[: len(text) // 2],
             "version 1": json.dumps({name: value for name, value in record.items() if name != "schema_version"}),
-            "version 99": json.dumps(record | {"schema_version": 99}),
-            "another field": json.dumps(record | {"colour": "red"}),
-            "another type": json.dumps(record | {"loss": "none"}),
-            "another setting": json.dumps(record | {"spec": record["spec"] | {"hyper": {}}}),
+            "version 99": json.dumps(signed(record | {"schema_version": 99})),
+            "another field": json.dumps(signed(record | {"colour": "red"})),
+            "another type": json.dumps(signed(record | {"loss": "none"})),
+            "another setting": json.dumps(signed(record | {"spec": record["spec"] | {"hyper": {}}})),
+            "another accuracy": text.replace('"accuracies": [\n    ', '"accuracies": [\n    1'),
+            "another hash": json.dumps(signed(record | {"hash": "0" * 16})),
+            "no number": text.replace('"accuracies": [\n    ', '"accuracies": [\n    NaN,'),
+            "no accuracies": json.dumps(signed(record | {"evaluations": [record["evaluations"][0] | {"accuracies": []}]})),
         }
         path.write_text(forms.get(how, how))
         return path
@@ -100,7 +107,10 @@ def damaged(again):
     return damage
 
 
-DAMAGES = ["", "{", "[]", "{}", "half", "version 1", "version 99", "another field", "another type", "another setting"]
+DAMAGES = [
+    *("", "{", "[]", "{}", "half", "version 1", "version 99", "another field", "another type", "another setting"),
+    *("another accuracy", "another hash", "no number", "no accuracies"),
+]
 
 
 def lines_about(path, text):
@@ -126,6 +136,10 @@ def test_what_is_wrong_with_a_record_is_said(again, damaged):
         "another type": ["loss"],
         "another setting": ["spec", "hyper"],
         "half": ["json"],
+        "another accuracy": ["checksum"],
+        "another hash": ["its hash is not that of its description"],
+        "no number": ["NaN"],
+        "no accuracies": ["evaluations.0.accuracies"],
     }.items():
         shutil.rmtree(again.records)
         shutil.copytree(again.original, again.records)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.types import Bundle, Split
-from datasets import held_out
+from datasets.held_out import held_out
 
 COUNTS = (30, 17, 5, 1200)
 

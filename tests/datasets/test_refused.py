@@ -15,7 +15,8 @@ from small_files import both, idx_bytes, png, write_cifar10, write_cifar100, wri
 
 from bench.errors import UsageError
 from bench.types import Bundle
-from datasets import find_source, held_out
+from datasets import find_source
+from datasets.held_out import held_out
 from datasets.reading import make_split
 
 

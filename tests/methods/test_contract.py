@@ -48,12 +48,18 @@ def tiny_bundle():
 def task_of(method, *, seed=0, **texts):
     """Return the task that the runner would make of `method`'s one cell; `texts` is what `--set` would say of the method."""
     bundle = tiny_bundle()
-    source = SimpleNamespace(name="tiny", classes=bundle.classes, shape=bundle.shape, code="")
+    source = SimpleNamespace(name="tiny", classes=bundle.classes, shape=bundle.shape)
     if method.name in OWN_LOOP:
         texts = {"iterations": str(ITERATIONS), "real_batch": "4", "start": "real"} | texts
     settings = method.resolve(texts, profile=PROTOCOL.profile)
     (spec,) = make_specs(
-        methods=[(method, settings)], sources=[source], ipcs=[IPC], seeds=[seed], protocol=PROTOCOL, precision="fp32"
+        methods=[(method, settings)],
+        sources=[source],
+        data={},
+        ipcs=[IPC],
+        seeds=[seed],
+        protocol=PROTOCOL,
+        precision="fp32",
     )
     compute = Compute(torch.device("cpu"), "fp32", torch.get_num_threads())
     return Task(bundle, spec, Streams(seed, spec.dataset, spec.ipc), compute, lambda progress: None)

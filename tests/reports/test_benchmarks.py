@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from made_records import record, with_checkpoints
 from PIL import Image
 
 from bench.errors import UsageError
 from bench.records import MethodFacts
+from bench.storage import write_record
 from methods import METHODS
-from reports.benchmarks import Goal, memory_table, speed_table, write_benchmarks
-from reports.measurements import Measurement, read_benchmarks
+from reports.benchmarks import Goal, _reference_iteration, memory_table, speed_table, write_benchmarks
+from reports.measurements import Measurement, Run, read_benchmarks
+from reports.published import published as published_values
 from reports.scaling import Curve, crossover, curves
 
 HERE = Path(__file__).parent
@@ -65,7 +68,7 @@ def test_the_table_has_ratios_rates_and_verdicts():
         "", "90 ms", "", "", "", "at most 0.15 DM iterations", "yes: 0.1",
     ]  # fmt: skip
     assert table["evaluation epoch over 100 images"][0][1:4] == ["400 ms", "100 ms", "4.00"]  # a round has five
-    assert table["`run_all.py --list`"][0][-1] == "yes: 0.3"
+    assert table["run_all.py --list"][0][-1] == "yes: 0.3"
 
 
 def test_what_was_not_measured_is_named():
@@ -145,6 +148,62 @@ def test_a_part_of_a_run_is_reported(tmp_path, left_out):
     text = write_benchmarks(without(tmp_path, **left_out), tmp_path).read_text(encoding="utf-8")
     assert "unknown" in text or left_out == {"group": "scaling"}
     assert (tmp_path / "report" / "figures" / "benchmarks_time.png").exists() == (left_out != {"group": "scaling"})
+
+
+def test_the_page_begins_with_the_time_to_the_published_accuracy(tmp_path):
+    published = {method: value for (name, ipc, method), value in published_values().items() if (name, ipc) == ("mnist", 1)}
+    for method in ("dm", "kr", "sinkhorn", "emd"):
+        value = published.get(method, published["dm"]).value
+        made = record(method, dataset="mnist", accuracies=(value + 2,))
+        write_record(tmp_path / "records", with_checkpoints(made, {3: (value - 5,), 5: (value,)}))
+    write_record(tmp_path / "records", with_checkpoints(record("dm", dataset="cifar10", accuracies=(1.0,)), {5: (1.0,)}))
+    text = write_benchmarks(FIXTURE, tmp_path).read_text(encoding="utf-8")
+    assert text.index("## Time to the published accuracy") < text.index("## Fast paths beside the plain reference")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in headline_lines(text)]
+    table = {(dataset, method): numbers for dataset, _, method, *numbers in rows}
+    value = f"{published['dm'].value:.1f}"
+    end = f"{published['dm'].value + 2:.1f}"
+    # The checkpoint after 5 iterations is at the value; the reference's iteration takes 4.5 s.
+    assert table["mnist", "DM"] == [value, "0", "0", end, "3", "64", "0.300", "4.500"]
+    assert table["mnist", "KR"][-3:] == ["64", "0.300", ""]  # its reference was not measured
+    assert table["cifar10", "DM"][1:] == ["not reached", "not reached", "1.0", "3", "64", "0.300", ""]  # of another size
+
+
+def headline_lines(text):
+    """Return the rows of the first table of a page."""
+    table = text.partition("## Fast paths")[0]
+    return [line for line in table.splitlines() if line.startswith("| ")][2:]
+
+
+def test_the_reference_of_a_transport_loss_is_its_iteration_and_its_loss():
+    run = read_benchmarks(FIXTURE)
+    loss = Measurement("emd 256 x 10", "", "reference", 0.75, 1)
+    assert _reference_iteration(Run((*run.measurements, loss), ""), "emd") == 4.5 + 0.75
+    assert _reference_iteration(run, "emd") is None
+    assert _reference_iteration(run, "dm") == 4.5
+    assert _reference_iteration(Run((Measurement("kr iteration", "", "reference", 9.0, 1),), ""), "kr") == 9.0
+
+
+def test_without_checkpoints_the_page_says_how_to_get_them(tmp_path):
+    write_record(tmp_path / "records", record())
+    text = write_benchmarks(FIXTURE, tmp_path).read_text(encoding="utf-8")
+    assert "no record here has checkpoints; `run_all.py --checkpoints" in text
+
+
+def test_records_of_another_folder_and_the_rest_of_the_report_are_kept(tmp_path):
+    write_record(tmp_path / "b" / "records", with_checkpoints(record(accuracies=(99.0,)), {5: (80.0,)}))
+    target = tmp_path / "target"
+    (target / "figures").mkdir(parents=True)
+    kept = target / "index.html", target / "figures" / "answer.svg"
+    old = target / "figures" / "benchmarks_old.svg"
+    for path in (*kept, old):
+        path.write_text("x")
+    page = write_benchmarks(FIXTURE, tmp_path / "a", tmp_path / "b", target=target)
+    assert page == target / "benchmarks.md"
+    assert "| fashionmnist | 1 | DM |" in page.read_text(encoding="utf-8")
+    assert all(path.read_text() == "x" for path in kept)
+    assert not old.exists()
+    assert not (tmp_path / "a").exists()
 
 
 ENTRY = '{"benchmarks": [{"name": "a", "group": "b", "extra_info": {"kind": "fast"}, "stats": %s}]}'

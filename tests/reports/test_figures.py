@@ -17,7 +17,6 @@ from methods import METHODS
 from reports.figures import figures
 from reports.figures.figure import FORMATS, STYLE, write_figure
 from reports.figures.style import palette
-from reports.images import plot_images
 from reports.names import Column, Names
 from reports.results import Results
 
@@ -183,12 +182,6 @@ def test_variants_of_a_method_differ_in_color():
     colors = palette([first, second, other], Names.of([record(), record("kr")]))
     assert colors[first] == METHODS["dm"].color
     assert len(set(colors.values())) == 3
-
-
-def test_the_images_of_odd_classes_are_drawn(tmp_path):
-    plot_images(np.random.default_rng(0).random((len(ODD), 3, 8, 8)), ODD, tmp_path / "images.png")
-    with Image.open(tmp_path / "images.png") as picture:
-        assert re.match("PNG", picture.format)
 
 
 def test_the_figure_of_the_documentation_is_one(tmp_path):

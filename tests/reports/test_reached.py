@@ -52,6 +52,11 @@ def test_a_loss_that_nobody_published_is_held_against_dm():
     assert both["kr"]["published"] == published()["fashionmnist", 1, "kr"].value != DM
 
 
+def test_seconds_an_iteration_and_real_images_stand_beside_it():
+    row = rows(curve("dm", DM, DM, seed=0), curve("dm", DM, DM, seed=1))["dm"]
+    assert (row["seconds_per_iteration"], row["real_batch"]) == (0.3, 64)
+
+
 def test_without_checkpoints_or_a_published_value_there_is_no_table():
     assert reached_table(Results.of([record("dm")])) is None
     assert reached_table(Results.of([curve("dm", 90.0, 91.0, dataset="own")])) is None

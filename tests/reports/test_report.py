@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 
 import numpy as np
@@ -50,20 +51,17 @@ def test_a_report_has_every_file_and_the_page_shows_them(tmp_path):
     for name in (*tables, "results.csv", "results.parquet", "losses.csv", "losses.parquet", "accuracy.csv"):
         assert (report / name).stat().st_size > 0
         assert f'href="{name}"' in page
-    shown = set(re.findall(r'src="([^"]+)"', page))
-    assert shown == {
-        *(f"figures/{path.name}" for path in (report / "figures").glob("*.svg")),
-        *(f"images/{path.name}" for path in (report / "images").glob("*.png")),
-    }
+    shown = {b64decode(text) for text in re.findall(r'src="data:[a-z/+]+;base64,([^"]+)"', page)}
+    assert shown == {path.read_bytes() for path in (*(report / "figures").glob("*.svg"), *(report / "images").glob("*.png"))}
     for name in ("answer", "accuracy_1", "pareto_1", "timing_1"):
         for form in ("svg", "png", "pdf", "csv"):
             assert (report / "figures" / f"{name}.{form}").stat().st_size > 0
             assert f'href="figures/{name}.{form}"' in page
     assert "Accuracy by evaluation network" not in page
-    assert {"images/synthetic_fashionmnist_1_kr.png", "images/synthetic_folder-some-where-x_10_dm.png"} <= shown
-    for path in report.rglob("*.png"):
+    assert 'href="images/synthetic_fashionmnist_1_kr.png"' in page
+    for path in (report / "figures").glob("*.png"):
         with Image.open(path) as picture:
-            assert picture.width > 50
+            assert picture.width > 200
     assert "(70.7 ± 0.6)" in page
     assert "Seconds of each cell" in page
     assert "1 of 3 cells reproduced, 1 above, 0 below, 1 unclear; 0 more below with a smaller budget" in page
@@ -75,9 +73,10 @@ def test_the_answer_stands_first_on_the_page(tmp_path):
     for made in (record(), record("kr")):
         write_record(tmp_path / "records", made)
     page = write_report(tmp_path).read_text(encoding="utf-8")
-    places = [page.index(piece) for piece in ("<h1>", answer(Results.of([record(), record("kr")])), "figures/answer.svg")]
+    pieces = "<h1>", answer(Results.of([record(), record("kr")])), 'href="figures/answer.svg"'
+    places = [page.index(piece) for piece in pieces]
     assert places == sorted(places)
-    assert places[-1] < page.index("How much of the paper reproduces") < page.index("Table 2: test accuracy")
+    assert places[-1] < page.index("How much of the paper reproduces") < page.index("<h2>Table 2: test accuracy")
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -147,7 +146,7 @@ def test_the_page_shows_the_transfer_table_where_there_are_more_networks(tmp_pat
     assert "Accuracy by evaluation network" in page
     assert '<th scope="col">ConvNet-3</th><th scope="col">MLP</th>' in page
     assert "<td>51.0 ± 1.4 (19.5)</td>" in page
-    assert 'src="figures/transfer.svg"' in page
+    assert 'href="figures/transfer.svg"' in page
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -169,7 +168,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path, capsys):
     write_report(tmp_path, log=log)
     lines = log.getvalue().splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith(f"not read: {tmp_path / 'records' / 'old.json'}: its form is version 1, not 3")
+    assert lines[0].startswith(f"not read: {tmp_path / 'records' / 'old.json'}: its form is version 1, not 4")
     assert "python -m bench.migrate" in lines[0]
     assert lines[1].startswith(f"not read: {tmp_path / 'records' / 'torn.json'}: ")
     assert capsys.readouterr().err == ""

@@ -10,6 +10,7 @@ from functools import cache
 
 import pytest
 from made_records import evaluation, record
+from markdown_it import MarkdownIt
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 from test_figures import ODD, odd, rich
 
@@ -86,11 +87,16 @@ def tables(records):
     return [table for table in made if table is not None]
 
 
+def complete():
+    """Return records for which every table has something."""
+    return [*rich(), record("whole", ipc=None, accuracies=(91.0,))]
+
+
 def hostile():
     """Return records whose names are commands of LaTeX, Markdown and HTML, one each."""
     several = (evaluation("convnet"), evaluation("mlp", (50.0, 52.0)))
     settings = [odd(record("zebra", settings={"text": name}, evaluations=several)) for name in ODD]
-    return [*map(odd, rich()), *settings, record("dm", dataset="a|b\nc\\")]
+    return [*map(odd, complete()), *settings, record("dm", dataset="a|b\nc\\")]
 
 
 @cache
@@ -98,8 +104,8 @@ def hostile_tables():
     return tables(hostile())
 
 
-def test_every_table_is_made_of_rich_records():
-    assert {table.name for table in tables(rich())} == {entry.name for entry in TABLES}
+def test_every_table_is_made_of_complete_records():
+    assert {table.name for table in tables(complete())} == {entry.name for entry in TABLES}
 
 
 def test_markdown_keeps_its_columns_whatever_the_names():
@@ -166,6 +172,34 @@ def test_html_keeps_its_columns_and_shows_names_as_they_are():
         assert any(name in text for text in texts), name
 
 
+@pytest.mark.parametrize(
+    "name", [*ODD, "a|b", "a\nb", "*x*", "_y_ __z__", "~a~ ~~b~~", "`code`", "[a](b)", "![a][b]", "\\|", "&lt;"]
+)
+def test_markdown_of_a_name_is_that_name(name):
+    row = Row((name, "1"), (TableCell(text=name),))
+    made = Table(name, name, (name, "IPC"), (name,), (row,), lead=name, caption=(name,), notes=(name,))
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(made.render("md"))
+    texts = [token for token in tokens if token.type == "inline"]
+    shown = name.replace("\n", " ")
+    assert [text.children[0].type for text in texts] == ["text"] * len(texts)
+    words = ["".join(child.content for child in text.children) for text in texts]
+    assert words == [shown, shown, shown, shown, "IPC", shown, shown, "1", shown, f"[1] {shown}."]
+    assert all("$" not in line.replace(r"\$", "") for line in made.render("md").splitlines())  # GitHub's formulas
+
+
+def test_rows_columns_and_cells_say_what_they_are_of():
+    hidden = record("kr", settings={"hidden": 64})
+    made = {table.name: table.render("html") for table in tables([record(), record("kr"), hidden, record("whole", ipc=None)])}
+    assert '<tr data-dataset="fashionmnist" data-ipc="1">' in made["table2"]
+    for tag in ('<th scope="col"', "<td"):
+        assert f'{tag} data-method="kr" data-variant="kr.hidden=64"' in made["table2"]
+        assert f'{tag} data-method="dm" data-variant=""' in made["table2"]
+    assert '<tr data-dataset="fashionmnist" data-ipc="all" data-method="whole" data-variant="">' in made["timing"]
+    assert '<tr data-dataset="fashionmnist" data-ipc="1">' in made["comparisons"]
+    for text in made.values():
+        assert text.count("<tr data-dataset=") == text.count("<tr") - 1  # all but the heads
+
+
 def test_latex_of_a_name_is_that_name():
     assert tex("a\nb|c<d") == r"a b\textbar{}c$<$d"
     for sign in SIGNS.values():
@@ -197,6 +231,16 @@ def test_the_best_of_a_row_is_bold_and_what_is_as_good_is_marked():
     assert not any(cell.tied for row in alone.rows for cell in row.cells)
     assert any("One seed gives no interval" in line for line in alone.caption)
     assert not any("One seed gives no interval" in line for line in table.caption)
+
+
+def test_a_warning_of_a_record_is_a_footnote_of_its_cell():
+    diverged = record("kr", dataset="own").model_copy(update={"warnings": ("pixels reach 1e7",)})
+    published = record(accuracies=(60.0, 60.2)).model_copy(update={"warnings": ("pixels reach 1e7",)})
+    (table,) = (table for table in tables([diverged, published]) if table.name == "table2")
+    text = table.render("md")
+    assert "70.5 ± 0.7 [" in text
+    assert "] warning: pixels reach 1e7." in text
+    assert re.search(r"\] warning: pixels reach 1e7; \S+ times fewer real images", text)
 
 
 def test_table_1_compares_the_best_selection_and_shows_the_rest():

@@ -234,6 +234,22 @@ def test_a_misprint_is_not_comparable_and_a_suspect_value_is():
     assert "suspect: below Table 2's Random" in judged.note
 
 
+NO_CODE = "published value: no public code backs it"
+
+
+def test_that_no_public_code_backs_a_value_of_cafe_is_said_where_ours_is_below():
+    below = verdict_of(record("cafe", accuracies=(60.0, 60.2)))
+    assert below.failed
+    assert f"{NO_CODE} (the authors' is written for images of 3 x 32 x 32 and does not run on 28 x 28)" in below.note
+    assert NO_CODE not in verdict_of(record("cafe", accuracies=(77.0, 77.2))).note  # reproduced
+    assert NO_CODE not in verdict_of(record("cafe", accuracies=(90.0, 90.2))).note
+    assert NO_CODE not in verdict_of(record("dsa", accuracies=(60.0, 60.2))).note
+    small = verdict_of(record("cafe", accuracies=(60.0, 60.2), settings={"iterations": 20, "real_batch": 256}))
+    assert small.kind == "smaller budget"
+    assert NO_CODE in small.note
+    assert {place[0] for place, value in published().items() if value.doubt} == {"mnist", "fashionmnist", "cifar100"}
+
+
 def test_other_hyper_parameters_are_not_comparable():
     usual = record("kr", settings={"hidden": 128, "clip": 0.01})
     other = record("kr", settings={"hidden": 64, "clip": 0.01})
@@ -400,7 +416,11 @@ def test_the_committed_records_are_the_default(tmp_path, capsys):
     assert f"{compared} cells compared with the committed records, 0 fell." in capsys.readouterr().out
     fallen = [
         made.model_copy(
-            update={"evaluations": (evaluation(accuracies=tuple(value - 30 for value in made.main_evaluation.accuracies)),)}
+            update={
+                "evaluations": (
+                    evaluation(accuracies=tuple(max(value - 30, 0.0) for value in made.main_evaluation.accuracies)),
+                )
+            }
         )
         for made in records
     ]

@@ -1,0 +1,59 @@
+"""NumPy's `.npz`, without pickles: a stack of distillations, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UsageError
+from bench.files import reading
+from bench.lazy import numpy as np
+from bench.sets.distilled import Distillation, DistilledSet, described
+from bench.storage import atomic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def read_arrays(path: Path) -> DistilledSet:
+    """Return the set in an `.npz` file; raise `UsageError` where it has no images or labels, or holds pickles.
+
+    `images` `[N, channels, H, W]` and `labels` `[N]` or `[N, classes]` are one distillation; one dimension more in front makes
+    several, whose numbers `seeds` holds. `mean`, `std`, `classes` and `dataset` may be there.
+    """
+    with reading(path), np.load(path, allow_pickle=False) as file:
+        arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
+    if not {"images", "labels"} <= set(arrays):
+        raise UsageError(f"arrays {', '.join(arrays)}; valid: images and labels")
+    images, labels = arrays["images"], arrays["labels"]
+    if images.ndim == 4:
+        images, labels = images[None], labels[None]
+    with reading(path):
+        return DistilledSet(
+            distillations=tuple(
+                Distillation.of(int(seed), *pair)
+                for seed, *pair in zip(arrays.get("seeds", range(len(images))), images, labels, strict=True)
+            ),
+            **described(arrays),
+        )
+
+
+def write_arrays(path: Path, content: DistilledSet) -> None:
+    """Write a set to an `.npz` file.
+
+    Its arrays: `images` `[seeds, N, channels, H, W]`, `labels` `[seeds, N]` or `[seeds, N, classes]`, `seeds`, `mean`, `std`,
+    `classes` and `dataset`, and `details`, a text of JSON with the accuracies.
+    """
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            images=np.stack([one.images for one in content.distillations]),
+            labels=np.stack([one.labels for one in content.distillations]),
+            seeds=np.asarray(content.seeds),
+            mean=np.asarray(content.mean),
+            std=np.asarray(content.std),
+            classes=np.asarray(content.classes),
+            dataset=np.asarray(content.dataset),
+            details=np.asarray(json.dumps({**content.details, "accuracies": dict(content.accuracies)})),
+        )

@@ -1,0 +1,37 @@
+"""Loading the datasets of a run, under the fingerprints that its cells are described by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bench.protocol import Protocol
+from bench.types import Bundle
+from datasets.fingerprint import Fingerprint
+from datasets.held_out import held_out
+from datasets.source import Source
+
+
+class Loader:
+    """Loads each dataset once, when it is first asked for, and keeps the last held-out split.
+
+    Calling it raises `UsageError` where the images are no longer those of the fingerprint.
+    """
+
+    def __init__(self, sources: Iterable[Source], root: Path, fingerprints: Mapping[str, Fingerprint]) -> None:
+        """Take the datasets, the data root, and the fingerprints by the names of datasets."""
+        self._sources, self._root, self._fingerprints = {source.name: source for source in sources}, root, fingerprints
+        self._whole: dict[str, Bundle] = {}
+        self._last: tuple[tuple[str, Protocol, int], Bundle] | None = None
+
+    def __call__(self, name: str, protocol: Protocol, seed: int) -> Bundle:
+        """Return the dataset `name` with the test split that the protocol asks for."""
+        if name not in self._whole:
+            self._whole[name] = self._sources[name].load(self._root, expected=self._fingerprints.get(name))
+        bundle, data = self._whole[name], protocol.data
+        if data.split == "test":
+            return bundle
+        key = name, protocol, seed
+        if self._last is None or self._last[0] != key:
+            self._last = key, held_out(bundle, fraction=data.holdout, seed=seed)
+        return self._last[1]

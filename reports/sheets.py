@@ -1,0 +1,108 @@
+"""A sheet: the images of one distilled set as one picture, a class a row, pixel by pixel."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors import safe_open
+
+MOST = 50
+"""The most images of a class on a sheet."""
+
+_LINE = 128
+"""The grey of the lines between images, a pixel wide: it is seen on light and on dark pages."""
+
+_LONGEST = 180
+"""The most characters of a name before its suffix; file systems allow 255 bytes."""
+
+_SAFE = re.compile(r"[a-z0-9][a-z0-9.=-]*")
+"""Parts of a name that need no replacement: without capitals, because some file systems do not tell them apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """The images of a file.
+
+    `images`: float `[N, channels, H, W]`, before clipping to [0, 1]. `labels`: the class of each, int `[N]`; of soft labels the
+    most probable one. `classes`: their names. `rms`: root mean square of the images in normalised units.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    rms: float
+
+    @property
+    def clipped(self) -> float:
+        """The share of values outside [0, 1], in percent; what rounding alone puts there does not count."""
+        return 100 * float(np.mean((self.images < -1e-5) | (self.images > 1 + 1e-5)))
+
+    @property
+    def most(self) -> int:
+        """The number of images of the largest class."""
+        return int(np.bincount(self.labels).max())
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Return the images in a file; raise `ValueError` where it holds no distilled set that can be drawn."""
+    with safe_open(path, framework="np") as file:
+        images, labels = file.get_tensor("images"), file.get_tensor("labels")
+        metadata: dict[str, Any] = {key: json.loads(value) for key, value in file.metadata().items()}
+    classes = tuple(map(str, metadata["classes"]))
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.size:
+        raise ValueError(f"images of shape {list(images.shape)}, not [images, 1 or 3 channels, height, width]")
+    if not np.isfinite(images).all():
+        raise ValueError("a pixel is no finite number")
+    if labels.ndim == 2:
+        labels = labels.argmax(1)
+    if labels.shape != images.shape[:1] or labels.min() < 0 or labels.max() >= len(classes):
+        raise ValueError(f"labels of shape {list(labels.shape)} for {len(images)} images of {len(classes)} classes")
+    mean, std = (np.asarray(metadata[key], np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
+    return Pixels(
+        images * std + mean, labels.astype(np.int64), classes, float(np.sqrt(np.mean(np.square(images, dtype=np.float64))))
+    )
+
+
+def sheet(pixels: Pixels) -> np.ndarray:
+    """Return the picture of a set, uint8 `[rows, columns]` or `[rows, columns, 3]`.
+
+    A row of it is a class, with at most `MOST` images; a line of one pixel goes around each image.
+    """
+    height, width = pixels.images.shape[2:]
+    pitch = height + 1, width + 1
+    columns = min(pixels.most, MOST)
+    picture = np.full((len(pixels.classes) * pitch[0] + 1, columns * pitch[1] + 1, pixels.images.shape[1]), _LINE, np.uint8)
+    values = np.rint(np.clip(pixels.images, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)  # [N, H, W, channels]
+    for row in range(len(pixels.classes)):
+        for column, image in enumerate(values[pixels.labels == row][:columns]):
+            top, left = row * pitch[0] + 1, column * pitch[1] + 1
+            picture[top : top + height, left : left + width] = image
+    return picture[..., 0] if picture.shape[-1] == 1 else picture
+
+
+def png(picture: np.ndarray) -> bytes:
+    """Return a picture, uint8, as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "png", compress_level=9)
+    return file.getvalue()
+
+
+def file_name(*parts: object) -> str:
+    """Return the name of a picture that tells what it is of. Two different lists of parts never have the same name.
+
+    A name that had to be changed, because it is long or holds what not every file system takes, ends with a hash of the whole.
+    """
+    texts = [str(part) for part in parts]
+    name = "_".join(re.sub(r"[^a-z0-9.=-]+", "-", text.lower()).strip("-.") for text in texts)
+    if len(name) > _LONGEST or not all(map(_SAFE.fullmatch, texts)):
+        digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+        name = f"{name[:_LONGEST]}-{digest}"
+    return f"synthetic_{name}.png"

@@ -1,0 +1,61 @@
+"""Locks: one process at a time has a cell, and a dead one keeps nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.locks import claimed, remove_leftovers
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLD = """
+import sys
+from pathlib import Path
+from bench.locks import claimed
+with claimed(Path(sys.argv[1]), "aaaa") as ours:
+    print(ours, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Start a process that has the cell `aaaa` of a folder, until its standard input ends or it is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "True\n"
+        yield process
+        process.kill()
+
+
+def test_one_process_at_a_time_has_a_cell(tmp_path, other):
+    with claimed(tmp_path, "aaaa") as ours:
+        assert not ours
+    with claimed(tmp_path, "bbbb") as ours:
+        assert ours
+    other.communicate("")
+    with claimed(tmp_path, "aaaa") as ours:
+        assert ours
+
+
+def test_a_killed_process_keeps_nothing(tmp_path, other):
+    other.kill()
+    other.wait()
+    with claimed(tmp_path, "aaaa") as ours:
+        assert ours
+
+
+def test_leftovers_of_dead_writes_go_and_those_of_a_process_at_work_stay(tmp_path, other):
+    names = [".aaaa.json.x1.part", ".aaaa-30.safetensors.x2.part", ".bbbb.json.x3.part", ".bbbb.resume.x4.part"]
+    for name in [*names, "aaaa.json", ".other"]:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.glob("*") if path.is_file()} == {*names[:2], "aaaa.json", ".other"}
+    other.kill()
+    other.wait()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.glob("*") if path.is_file()} == {"aaaa.json", ".other"}

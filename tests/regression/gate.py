@@ -1,0 +1,250 @@
+"""The accuracy gate: no method may fall below its committed baseline by more than the noise of both.
+
+    python tests/regression/gate.py               judge a new seed; exit 1 where a cell is below
+    python tests/regression/gate.py --update      renew the baselines, from seeds 0 to 4; refused while the tree is dirty
+    python tests/regression/gate.py --seeds 6,7   judge other seeds
+
+`tox -e regression` calls it. The baselines, `baselines.json`, hold the raw accuracies of every network, the seconds of an
+iteration over those of a matrix product in the same run, and which code made them.
+
+A cell is a method at one dataset and IPC, with networks and budgets so small that all cells take minutes. One new seed is below
+where its mean accuracy is under
+
+    mean - t · s · sqrt(1 + 1/n)
+
+of the baselines' n seeds: a prediction interval, one-sided. s is the deviation between seeds, pooled over the cells of a group,
+and t the quantile of Student's t at 1 - FALSE_ALARMS / cells. So a gate over unchanged code fails in one of a hundred runs.
+A cell above the same bound on the other side is named too: it is better, or it has seen the test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, variance
+from unittest.mock import patch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+from scipy.stats import t as student  # noqa: E402
+
+import run_all  # noqa: E402
+from bench.hardware import code_version, hardware, library_versions  # noqa: E402
+from bench.method import FeatureMatching  # noqa: E402
+from bench.storage import read_folder  # noqa: E402
+from methods import METHODS  # noqa: E402
+from methods.coreset import Coreset  # noqa: E402
+
+BASELINES = Path(__file__).with_name("baselines.json")
+BASELINE_SEEDS = (0, 1, 2, 3, 4)
+NEW_SEED = 5
+FALSE_ALARMS = 0.01
+"""How often a gate over unchanged code may fail, all cells together."""
+
+SLOWER = 1.5
+"""A cell that takes so many times its baseline's seconds, in matrix products, is named."""
+
+LOSSES = tuple(name for name, method in METHODS.items() if isinstance(method, FeatureMatching))
+_SMALL = ("network.width=32", "match.real_batch=32", "whole.epochs=1", "whole.nets=1")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells that one command line makes: methods on one dataset at one IPC."""
+
+    dataset: str
+    ipc: int
+    methods: tuple[str, ...]
+    options: tuple[str, ...]
+
+    def key(self, method: str) -> str:
+        """Return the name of a cell."""
+        return f"{self.dataset} {self.ipc} {method}"
+
+    def arguments(self, methods: Iterable[str], seeds: Iterable[int], out: Path) -> list[str]:
+        """Return the command line of some of the methods."""
+        settings = [f"--set={setting}" for setting in _SMALL]
+        where = ["--datasets", self.dataset, "--ipc", str(self.ipc), "--precision", "fp32", "--out", str(out)]
+        which = ["--methods", ",".join(methods), "--seeds", ",".join(map(str, seeds))]
+        return [*which, *where, *settings, *self.options]
+
+
+DIGITS = Grid("digits", 1, tuple(METHODS), ("--iterations=20", "--eval-nets=5", "--set=eval.epochs=40"))
+GRIDS = (
+    DIGITS,
+    Grid("fashionmnist", 1, LOSSES, ("--profile=cpu", "--iterations=10", "--eval-nets=3", "--set=eval.epochs=40")),
+    Grid("fashionmnist", 10, LOSSES, ("--profile=cpu", "--iterations=10", "--eval-nets=3", "--set=eval.epochs=10")),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What seeds of a cell gave: the accuracies of each seed's networks, and seconds an iteration in matrix products."""
+
+    accuracies: tuple[tuple[float, ...], ...]
+    seconds: tuple[float, ...] = ()
+
+    @property
+    def means(self) -> list[float]:
+        """The mean accuracy of each seed."""
+        return [mean(networks) for networks in self.accuracies]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A cell's verdict: `ok`, `below`, `above`, or `slower`, and the numbers behind it."""
+
+    key: str
+    baseline: float
+    now: float
+    low: float
+    high: float
+    slowdown: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Below is a failure, the others are not."""
+        if self.now < self.low:
+            return "below"
+        if self.now > self.high:
+            return "above"
+        return "slower" if self.slowdown and self.slowdown > SLOWER else "ok"
+
+    def __str__(self) -> str:
+        speed = f"{self.slowdown:5.2f}x" if self.slowdown else "      "
+        bounds = f"[{self.low:6.2f}, {self.high:6.2f}]"
+        return f"{self.key:<24} {self.baseline:6.2f} {self.now:6.2f}  {bounds} {speed}  {self.verdict}"
+
+
+def matrix_product_seconds() -> float:
+    """Return the seconds of a product of two float32 matrices of 1024 x 1024: the best of ten."""
+    a, b = torch.randn(2, 1024, 1024, generator=torch.Generator().manual_seed(0))
+    seconds = []
+    for _ in range(10):
+        begin = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)
+
+
+def run(grid: Grid, seeds: Sequence[int], *, methods: Sequence[str] = ()) -> dict[str, Result]:
+    """Return the results of a grid's cells by their names; raise `RuntimeError` where one failed."""
+    accuracies, seconds = defaultdict[str, list[tuple[float, ...]]](list), defaultdict[str, list[float]](list)
+    product, log = matrix_product_seconds(), io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, patch("run_all.write_report", return_value="none"):
+        arguments = grid.arguments(methods or grid.methods, seeds, Path(folder))
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            status = run_all.main(arguments)
+        if status:
+            raise RuntimeError(f"{' '.join(arguments)}\n{log.getvalue()}")
+        for record in sorted(read_folder(Path(folder) / "records")[0], key=lambda record: record.spec.seed):
+            key = grid.key(record.spec.method)
+            accuracies[key].append(record.main_evaluation.accuracies)
+            if record.seconds_per_iteration is not None:
+                seconds[key].append(record.seconds_per_iteration / product)
+    return {key: Result(tuple(values), tuple(seconds[key])) for key, values in accuracies.items()}
+
+
+def group(key: str) -> tuple[str, str, str]:
+    """Return the cells whose noise is taken to be the same: selections, or the rest, of a dataset and IPC."""
+    dataset, ipc, name = key.split()
+    method = METHODS[name]
+    kind = "whole" if method.whole_set else "selection" if name == "random" or isinstance(method, Coreset) else "made"
+    return dataset, ipc, kind
+
+
+def judge(baselines: Mapping[str, Result], now: Mapping[str, Result]) -> list[Judgement]:
+    """Return the verdict on each cell of `now`, which has one seed, under the bounds for all cells of the baselines."""
+    squares, freedom = defaultdict[tuple[str, str, str], float](float), defaultdict[tuple[str, str, str], int](int)
+    for key, result in baselines.items():
+        squares[group(key)] += variance(result.means) * (len(result.means) - 1)
+        freedom[group(key)] += len(result.means) - 1
+    judgements = []
+    for key, result in now.items():
+        baseline, degrees = baselines[key], freedom[group(key)]
+        quantile = float(student.ppf(1 - FALSE_ALARMS / len(baselines), degrees))
+        reach = quantile * math.sqrt(squares[group(key)] / degrees * (1 + 1 / len(baseline.means)))
+        slowdown = mean(result.seconds) / mean(baseline.seconds) if result.seconds and baseline.seconds else None
+        centre = mean(baseline.means)
+        judgements.append(Judgement(key, centre, mean(result.means), centre - reach, centre + reach, slowdown))
+    return judgements
+
+
+def read_baselines() -> dict[str, Result]:
+    """Return the committed baselines."""
+    cells = json.loads(BASELINES.read_text(encoding="utf-8"))["cells"]
+    return {key: Result(tuple(map(tuple, cell["accuracies"])), tuple(cell["seconds"])) for key, cell in cells.items()}
+
+
+def write_baselines(results: Mapping[str, Result]) -> None:
+    """Write the baselines, with what they were made on and by."""
+    made = {"hardware": hardware(torch.device("cpu")), "versions": library_versions(), "code": code_version()}
+    cells = {
+        key: {
+            "accuracies": [[round(value, 2) for value in networks] for networks in result.accuracies],
+            "seconds": [round(value, 3) for value in result.seconds],
+        }
+        for key, result in results.items()
+    }
+    BASELINES.write_text(json.dumps({"made": made, "cells": cells}, indent=1) + "\n", encoding="utf-8")
+
+
+def available() -> list[Grid]:
+    """Return the grids whose images are there: those of FashionMNIST need `DATA_ROOT`."""
+    root = os.environ.get("DATA_ROOT", "")
+    there = [grid for grid in GRIDS if grid.dataset == "digits" or (root and Path(root).is_dir())]
+    if len(there) < len(GRIDS):
+        sys.stderr.write("gate: DATA_ROOT names no folder, so only the digits are judged\n")
+    return there
+
+
+def update() -> int:
+    """Renew the baselines; return the exit status."""
+    if subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True).stdout:
+        sys.stderr.write("gate: the tree is dirty, so nobody could say which code made the baselines; commit first\n")
+        return 2
+    grids = available()
+    if len(grids) < len(GRIDS):
+        return 2
+    write_baselines({key: result for grid in grids for key, result in run(grid, BASELINE_SEEDS).items()})
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 1 where a cell is below its baseline."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--update", action="store_true", help="renew the baselines instead")
+    parser.add_argument("--seeds", default=str(NEW_SEED), help="the seeds to judge, each for itself, with commas between")
+    options = parser.parse_args(arguments)
+    if options.update:
+        return update()
+    baselines, begin, failed, count = read_baselines(), time.perf_counter(), 0, 0
+    for seed in map(int, options.seeds.split(",")):
+        sys.stdout.write(f"seed {seed}: baseline, now, [bounds], seconds an iteration over the baseline's, verdict\n")
+        for grid in available():
+            for judgement in judge(baselines, run(grid, [seed])):
+                sys.stdout.write(f"{judgement}\n")
+                sys.stdout.flush()
+                failed += judgement.verdict == "below"
+                count += 1
+    seconds = time.perf_counter() - begin
+    sys.stdout.write(f"{count} cells judged, {failed} below their baseline, in {seconds:.0f} s\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

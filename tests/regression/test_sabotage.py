@@ -1,0 +1,146 @@
+"""The gate can fail: each way to break a loss or the engine is caught, or is listed as one that cannot be seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from gate import DIGITS, LOSSES, NEW_SEED, judge, read_baselines, run
+
+import bench.evaluate
+import bench.matching
+import bench.training
+from bench.augment import Augmentation
+from bench.matching import Batches
+from methods import METHODS
+
+CLASSES = {name: METHODS[name].settings for name in LOSSES}
+
+
+def verdict(method: str) -> str:
+    """Return the gate's verdict on one cell of the digits, as the code is now."""
+    (judgement,) = judge(read_baselines(), run(DIGITS, [NEW_SEED], methods=[method]))
+    return judgement.verdict
+
+
+def break_loss(monkeypatch, name, change):
+    """Let a loss return `change(loss, real, syn, options)` in place of `loss(real, syn, options)`."""
+    usual = CLASSES[name].__call__
+
+    def broken(self, real, syn, **options):
+        return change(lambda real, syn: usual(self, real, syn, **options), real, syn)
+
+    monkeypatch.setattr(CLASSES[name], "__call__", broken)
+
+
+LOSS_SABOTAGE = {
+    "sign flipped": lambda loss, real, syn: -loss(real, syn),
+    "gradient detached": lambda loss, real, syn: loss(real, syn.detach()) + 0 * syn.sum((1, 2)),
+    "zero": lambda loss, real, syn: 0 * loss(real, syn),
+    "classes shuffled": lambda loss, real, syn: loss(real.roll(1, 0), syn),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("how", LOSS_SABOTAGE)
+def test_a_broken_loss_is_caught(name, how, monkeypatch):
+    break_loss(monkeypatch, name, LOSS_SABOTAGE[how])
+    assert verdict(name) == "below"
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_of_a_loss_cannot_be_seen_since_it_changes_nothing(name, monkeypatch):
+    """An angular step does not depend on the scale of the loss: the accuracies are the same but for rounding."""
+    usual = run(DIGITS, [NEW_SEED], methods=[name])
+    break_loss(monkeypatch, name, lambda loss, real, syn: 0.5 * loss(real, syn))
+    half = run(DIGITS, [NEW_SEED], methods=[name])
+    (expected,), (got,) = usual.values(), half.values()
+    assert got.means == pytest.approx(expected.means, abs=1.0)
+
+
+def train_on_test_data(monkeypatch):
+    usual = bench.evaluate.evaluate
+
+    def leaking(task, syn, settings, name, **options):
+        test = task.bundle.test
+        images = bench.matching.normalise(test.images, task.bundle)[:100]
+        return usual(task, replace(syn, images=images, labels=test.labels[:100]), settings, name, **options)
+
+    monkeypatch.setattr("bench.evaluations.evaluate", leaking)
+
+
+def labels_off_by_one(monkeypatch):
+    usual = bench.training.Trainer.__init__
+
+    def wrong(self, task, network, labels, settings, **options):
+        usual(self, task, network, (labels + 1) % len(task.bundle.classes), settings, **options)
+
+    monkeypatch.setattr(bench.training.Trainer, "__init__", wrong)
+
+
+def one_augmentation_a_side(monkeypatch):
+    usual = Batches.real
+
+    def unpaired(self, step, draws):
+        return usual(self, step, self.draws(step + 10_000))
+
+    monkeypatch.setattr(Batches, "real", unpaired)
+
+
+def no_augmentation(monkeypatch):
+    monkeypatch.setattr(Augmentation, "apply", lambda self, images, draws: images)
+
+
+def one_extractor(monkeypatch):
+    usual = Batches.network
+    monkeypatch.setattr(Batches, "network", lambda self, step: usual(self, 0))
+
+
+def no_normalisation(monkeypatch):
+    for place in (bench.matching, bench.evaluate):
+        monkeypatch.setattr(place, "normalise", lambda images, bundle: images.float() / 255)
+
+
+def gradient_of_one_class(monkeypatch):
+    usual = torch.autograd.grad
+
+    def first_class_only(outputs, inputs, *more, **options):
+        gradients = usual(outputs, inputs, *more, **options)
+        if isinstance(inputs, torch.Tensor) and inputs.dim() == 5:
+            gradients[0][1:] = 0
+        return gradients
+
+    monkeypatch.setattr("bench.matching.torch.autograd.grad", first_class_only)
+
+
+ENGINE_SABOTAGE = {
+    "trained on test data": (train_on_test_data, "above"),
+    "labels off by one": (labels_off_by_one, "below"),
+    "gradient of one class": (gradient_of_one_class, "below"),
+}
+
+
+@pytest.mark.parametrize("how", ENGINE_SABOTAGE)
+def test_a_broken_engine_is_caught(how, monkeypatch):
+    sabotage, expected = ENGINE_SABOTAGE[how]
+    sabotage(monkeypatch)
+    assert verdict("dm") == expected
+
+
+NOT_SEEN = {
+    "augmentation unpaired": one_augmentation_a_side,
+    "no augmentation": no_augmentation,
+    "extractor never renewed": one_extractor,
+    "normalisation dropped": no_normalisation,
+}
+"""What 20 iterations on the digits do not show: the effect is smaller than the noise of one seed."""
+
+
+@pytest.mark.parametrize("how", NOT_SEEN)
+def test_what_cannot_be_seen_is_listed_with_its_effect(how, monkeypatch, record_property):
+    (expected,) = run(DIGITS, [NEW_SEED], methods=["dm"]).values()
+    NOT_SEEN[how](monkeypatch)
+    (broken,) = run(DIGITS, [NEW_SEED], methods=["dm"]).values()
+    record_property("effect", broken.means[0] - expected.means[0])
+    assert broken.accuracies != expected.accuracies
