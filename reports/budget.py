@@ -18,6 +18,11 @@ _MOST_STEPS = 50
 """Steps on the images under each network of DC and DSA: as many as images a class, at most these."""
 
 
+def round_factor(factor: float) -> str:
+    """Return a factor with three digits, without an exponent: 3.33, 200, 8,000."""
+    return f"{factor:.3g}" if factor < 100 else f"{float(f'{factor:.3g}'):,.0f}"
+
+
 @dataclass(frozen=True)
 class Budget:
     """How many times less than published: `images` real images a class while distilling, `epochs` of evaluation."""
@@ -39,7 +44,7 @@ class Budget:
     def text(self) -> str:
         """What is smaller, and by which factor."""
         parts = ((self.images, "fewer real images in distilling"), (self.epochs, "fewer epochs of evaluation"))
-        return ", ".join(f"{factor:.3g} times {what}" for factor, what in parts if factor >= MUCH)
+        return ", ".join(f"{round_factor(factor)} times {what}" for factor, what in parts if factor >= MUCH)
 
 
 def budget(record: RunRecord, reference: Published) -> Budget:

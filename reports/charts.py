@@ -150,7 +150,8 @@ def _named(frame: pd.DataFrame, results: Results) -> tuple[pd.DataFrame, alt.Par
     """Return a frame with what places and columns are called, the choice of a place, and the colours of columns."""
     names = results.names
     columns = [Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)]
-    colors = {names.column(column): color for column, color in palette(columns, names).items()}
+    every = map(Column, results.cells["method"], results.cells["variant"])  # of all charts, so that a column has one colour
+    colors = {names.column(column): color for column, color in palette([*every, *columns], names).items() if column in columns}
     places = [f"{names.dataset(dataset)}, IPC {ipc}" for dataset, ipc in zip(frame["dataset"], frame["ipc"], strict=True)]
     frame = frame.assign(name=list(map(names.column, columns)), place=places)
     options = list(dict.fromkeys(places))

@@ -9,7 +9,7 @@ from typing import Literal
 
 from bench.protocol import ALL_OPERATIONS, PROFILES
 from bench.records import RunRecord
-from reports.budget import MUCH, budget
+from reports.budget import MUCH, budget, round_factor
 from reports.names import protocol_fields
 from reports.published import HYPER, MATCHING, Published, published
 from reports.variance import Statistics, error_bounds
@@ -95,7 +95,7 @@ class Verdict:
         if self.z is None or self.z_most is None or self.kind == "reproduced":
             return ""
         z = f"z {_signed(self.z)} to {_signed(self.z_most)}" if self.kind == "unclear" else f"z {_signed(self.z)}"
-        return z if self.factor is None else f"1/{self.factor:.3g} of the budget, {z}"
+        return z if self.factor is None else f"1/{round_factor(self.factor)} of the budget, {z}"
 
     @property
     def failed(self) -> bool:

@@ -14,7 +14,7 @@ from bench.storage import read_folder, write_record
 from methods import METHODS
 from reports import __main__ as command
 from reports import check as checking
-from reports.budget import budget
+from reports.budget import budget, round_factor
 from reports.cells import summary, table2_cells
 from reports.published import BEST_CORESET, HYPER, PAPER_METHODS, Published, published
 from reports.results import Results
@@ -446,3 +446,10 @@ def test_the_published_columns_have_the_methods_own_labels_and_order():
     """A column stands in its place, and under its name, whether or not a record is of it."""
     for name, facts in PAPER_METHODS.items():
         assert (facts.label, facts.order) == (METHODS[name].label, METHODS[name].order)
+
+
+@pytest.mark.parametrize(
+    ("factor", "text"), [(3.333, "3.33"), (133.3, "133"), (200, "200"), (8000, "8,000"), (12345, "12,300")]
+)
+def test_a_factor_is_written_without_an_exponent(factor, text):
+    assert round_factor(factor) == text
