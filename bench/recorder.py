@@ -172,8 +172,8 @@ class Recorder:
             DistillationError: where a loss or an image was no finite number.
 
         """
-        self._check_finite()
         seconds, steps = self.stopwatch.read()
+        self._check_finite()
         values = [] if not self.losses else torch.stack(self.losses).tolist()
         images = self.images.detach()
         trace = Trace(
