@@ -37,7 +37,7 @@ def test_there_is_one_good_record_a_cell(grid):
 
 
 def test_a_record_is_named_by_its_hash_and_its_images_lie_beside_it(grid):
-    names = {path.name for path in (grid.out / "records").iterdir()}
+    names = {path.name for path in (grid.out / "records").iterdir() if path.name != ".locks"}
     expected = set()
     for record in grid.records:
         assert re.fullmatch(r"[0-9a-f]{16,}", record["hash"])

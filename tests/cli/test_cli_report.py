@@ -85,13 +85,14 @@ def test_timing_csv_has_one_row_a_cell(grid):
 
 
 def test_every_picture_opens_and_is_not_blank(grid):
-    pictures = list(grid.report.rglob("*.png"))
-    assert {f"{name}.png" for name in FIGURES} <= {path.name for path in pictures}
-    for path in pictures:
+    figures, sheets = (sorted((grid.report / folder).glob("*.png")) for folder in ("figures", "images"))
+    assert {f"{name}.png" for name in FIGURES} <= {path.name for path in figures}
+    assert sheets
+    for path in (*figures, *sheets):  # a sheet has the images' own pixels, of 8x8 each
         with Image.open(path) as image:
             image.load()
             assert image.format == "PNG"
-            assert min(image.size) > 50
+            assert min(image.size) >= (8 if path in sheets else 50)
             low, high = image.convert("L").getextrema()
         assert low < 100 < 200 < high
 
@@ -109,7 +110,10 @@ def test_the_page_shows_everything(grid):
     links = Links()
     links.feed(page)
     files = {path.relative_to(grid.report).as_posix() for path in grid.report.rglob("*") if path.is_file()}
-    assert {link for link in links.links if not link.startswith("#")} == files - {"index.html"}
+    linked = {link for link in links.links if not link.startswith(("#", "data:"))}
+    assert [link for link in linked if not (grid.report / link).is_file()] == []
+    assert files - {"index.html"} <= linked
+    assert {f"../records/{record['hash']}.json" for record in grid.records} <= linked
     for method in METHODS.values():
         assert method.label in page
 
