@@ -190,8 +190,8 @@ def test_a_cell_with_a_smaller_budget_is_no_failed_reproduction():
     assert low.kind == "smaller budget"
     assert low.failed
     assert low.factor == pytest.approx(20_000 * 256 / (10 * 64))
-    assert low.note == "8e+03 times fewer real images in distilling, 3.33 times fewer epochs of evaluation"
-    assert low.words.startswith("1/8e+03 of the budget, z −")
+    assert low.note == "8,000 times fewer real images in distilling, 3.33 times fewer epochs of evaluation"
+    assert low.words.startswith("1/8,000 of the budget, z −")
     assert verdict_of(record("dm")).kind == "reproduced"  # it reaches the value all the same
     assert verdict_of(record("dm", accuracies=(80.0, 80.1))).kind == "above"
     full = with_protocol(
@@ -321,14 +321,14 @@ def test_verdicts_print():
     text = table2_markdown([*records, record("random", accuracies=(80.0, 80.2))])
     z = next(cell.verdict.z for cell in table2_cells(Results.of(records)) if cell.column.method == "kr" and cell.ipc == 1)
     assert "| 70.5 ± 0.7 (70.7 ± 0.6) ✓ |" in text
-    assert f"| 60.5 ± 0.7 (72.2 ± 0.6) < 1/8e+03 of the budget, z −{-z:.1f} [3] |" in text
+    assert f"| 60.5 ± 0.7 (72.2 ± 0.6) < 1/8,000 of the budget, z −{-z:.1f} [3] |" in text
     assert "(70.6 ± 0.6) ≠ [2] |" in text
     assert "| **80.1 ± 0.1** (51.4 ± 3.8) ↑ z " in text
     assert "| – (77.1 ± 0.9) |" in text
     assert "\n[2] network.width=64, published 128.\n" in text
     tex = table2_tex([*records, record("random", accuracies=(80.0, 80.2))])
     assert r"\textit{70.7$_{\pm 0.6}$} $\checkmark$ &" in tex
-    assert rf"$<$ {{\scriptsize 1/8e+03 of the budget, z $-${-z:.1f}}}$^{{[3]}}$" in tex
+    assert rf"$<$ {{\scriptsize 1/8,000 of the budget, z $-${-z:.1f}}}$^{{[3]}}$" in tex
     assert r"$\neq$$^{[2]}$" in tex
     assert r"\textbf{80.1$_{\pm 0.1}$}" in tex
     assert r"95 \% interval" in tex
