@@ -160,18 +160,18 @@ def _compute(options: Options) -> Compute:
 
 def _grid(options: Options, where: Compute, *, log: TextIO) -> tuple[list[RunSpec], Loader]:
     """Return the descriptions of all cells, and what loads their datasets."""
-    cells = partial(
-        make_specs,
+    # The cells come first: a mistake is answered before any image is looked at, or downloaded.
+    cells = make_specs(
         methods=options.methods,
         sources=options.sources,
+        data={},
         ipcs=options.ipcs,
         seeds=options.seeds,
         protocol=options.protocol,
         precision=where.precision,
     )
-    cells(data={})  # a mistake is answered before any image is looked at, or downloaded
     fingerprints = _fingerprints(options, log=log)
-    specs = cells(data={name: fingerprint.short for name, fingerprint in fingerprints.items()})
+    specs = [spec.model_copy(update={"data": fingerprints[spec.dataset].short}) for spec in cells]
     return specs, Loader(options.sources, options.data_root, fingerprints)
 
 
