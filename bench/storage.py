@@ -12,7 +12,7 @@ import os
 import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -208,7 +208,8 @@ def rename_misplaced(folder: Path) -> None:
         if isinstance(record, RunRecord) and path.stem != record.hash:
             place = path.with_name(f"{record.hash}.json")
             if not isinstance(read_record(place), RunRecord):
-                path.replace(place)
+                with suppress(FileNotFoundError):  # another process has renamed it meanwhile
+                    path.replace(place)
 
 
 def distilled(folder: Path, spec: RunSpec) -> RunRecord | None:
