@@ -5,7 +5,8 @@ An executor has one method:
     map(start, digests) -> records, as they finish
 
 `start` is a function that can be sent to another process. There it takes the number of the worker and returns the worker: a
-function that takes the hash of a cell, runs that cell and returns its record. Records and images lie in the folder of the run afterwards.
+function that takes the hash of a cell, runs that cell and returns its record. Records and images lie in the folder of the run
+afterwards.
 """
 
 from __future__ import annotations
