@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
-from bench.errors import DistillationError
+from bench.errors import DistillationError, UsageError
 from bench.files import is_file
 from bench.lazy import safetensors
 from bench.records import SCHEMA_VERSION, RecordProblem, RunRecord
@@ -133,6 +133,8 @@ def parse_record(text: str) -> RunRecord:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except UsageError as error:  # what the settings in it say of themselves
+        raise ValueError(str(error)) from None
     if record.hash != hash_of(content["spec"]):
         raise ValueError("its hash is not that of its description")
     return record

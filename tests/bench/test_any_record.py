@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_records import RECORD
 
@@ -57,6 +57,7 @@ def changed_contents(draw):
 
 
 @given(changed_contents())
+@example({**CONTENT, "spec": {**CONTENT["spec"], "protocol": None}})
 def test_a_signed_record_with_any_value_changed_is_refused_or_says_exactly_that(content):
     record = parsed(json.dumps(signed(content)))
     if record is not None:
