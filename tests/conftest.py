@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+settings.register_profile("suite", derandomize=True, deadline=None)  # a test gives the same verdict each time
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session", autouse=True)

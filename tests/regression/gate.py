@@ -86,7 +86,7 @@ class Grid:
 DIGITS = Grid("digits", 1, tuple(METHODS), ("--iterations=20", "--eval-nets=5", "--set=eval.epochs=40"))
 GRIDS = (
     DIGITS,
-    Grid("fashionmnist", 1, LOSSES, ("--profile=cpu", "--iterations=10", "--eval-nets=3", "--set=eval.epochs=40")),
+    Grid("fashionmnist", 1, LOSSES, ("--profile=cpu", "--iterations=40", "--eval-nets=3", "--set=eval.epochs=40")),
     Grid("fashionmnist", 10, LOSSES, ("--profile=cpu", "--iterations=10", "--eval-nets=3", "--set=eval.epochs=10")),
 )
 
