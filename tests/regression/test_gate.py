@@ -31,12 +31,12 @@ def made(generator: np.random.Generator, seeds: int, *, shift: float = 0.0, shar
 @pytest.mark.parametrize("shared", [0.0, 0.95])
 def test_unchanged_code_fails_as_rarely_as_is_said(shared):
     generator = np.random.default_rng(0)
-    rounds, seeds = 600, len(BASELINE_SEEDS)
+    rounds, seeds = 600, 5  # with so few, too many degrees of freedom would show
     alarms = sum(
         any(verdict.verdict == "below" for verdict in judge(made(generator, seeds, shared=shared), made(generator, 1, shared=shared)))
         for _ in range(rounds)
     )
-    assert alarms <= rounds * FALSE_ALARMS + 3 * (rounds * FALSE_ALARMS) ** 0.5
+    assert alarms <= rounds * FALSE_ALARMS
 
 
 def test_a_fall_by_six_deviations_is_seen():
