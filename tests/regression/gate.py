@@ -13,9 +13,9 @@ where its mean accuracy is under
     mean - t · s · sqrt(1 + 1/n)
 
 of the baselines' n seeds: a prediction interval, one-sided. s is the deviation between seeds, pooled over the cells of a group,
-and t the quantile of Student's t at 1 - FALSE_ALARMS / cells, with n - 1 degrees of freedom: cells of one seed begin with the same
-images and rise and fall together, so that more cells make s no surer. A gate over unchanged code fails in at most one of a
-hundred runs.
+and t the quantile of Student's t at 1 - FALSE_ALARMS / cells. It has n - 1 degrees of freedom: the cells of one seed begin with
+the same images, and rise and fall together, so that more cells make s no surer. A gate over unchanged code fails in at most one
+of a hundred runs.
 A cell above the same bound on the other side is named too: it is better, or it has seen the test images.
 """
 

@@ -33,7 +33,10 @@ def test_unchanged_code_fails_as_rarely_as_is_said(shared):
     generator = np.random.default_rng(0)
     rounds, seeds = 600, 5  # with so few, too many degrees of freedom would show
     alarms = sum(
-        any(verdict.verdict == "below" for verdict in judge(made(generator, seeds, shared=shared), made(generator, 1, shared=shared)))
+        any(
+            verdict.verdict == "below"
+            for verdict in judge(made(generator, seeds, shared=shared), made(generator, 1, shared=shared))
+        )
         for _ in range(rounds)
     )
     assert alarms <= rounds * FALSE_ALARMS
