@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
-import seaborn as sns
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import panels
@@ -27,12 +29,24 @@ def draw(results: Results) -> Iterator[Drawing]:
         table = part.pivot_table("mean", index=["method", "variant"], columns="eval_network", sort=False)
         table = table[[network for network in labels if network in table.columns]]
         table.index = [results.names.column(Column(*cast("tuple[str, str]", name))) for name in table.index]
-        shown = table.rename(columns=labels)
-        sns.heatmap(shown, ax=axes, annot=True, fmt=".1f", cmap="viridis", cbar_kws={"label": "test accuracy (%)"})
-        axes.set(title=f"{results.names.dataset(dataset)}, IPC {ipc}", xlabel="", ylabel="")
-        axes.tick_params(axis="x", rotation=30)
-        axes.tick_params(axis="y", rotation=0)
+        _heat_map(axes, table.rename(columns=labels))
+        axes.set_title(f"{results.names.dataset(dataset)}, IPC {ipc}")
     yield Drawing(canvas, frame)
+
+
+def _heat_map(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw the numbers of a table as colours, each written on its own. Seaborn's would draw the whole figure at every panel."""
+    values = table.to_numpy(float)
+    colours = axes.pcolormesh(values, cmap="viridis")
+    axes.figure.colorbar(colours, ax=axes, label="test accuracy (%)")
+    bright = np.nanmin(values) + 0.6 * np.ptp(values[~np.isnan(values)])
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            text = "white" if value < bright else "black"
+            axes.text(column + 0.5, row + 0.5, f"{value:.1f}", ha="center", va="center", color=text)
+    axes.set_xticks(np.arange(len(table.columns)) + 0.5, table.columns, rotation=30)
+    axes.set_yticks(np.arange(len(table)) + 0.5, table.index)
+    axes.invert_yaxis()
 
 
 FIGURE = Figure(
