@@ -43,5 +43,6 @@ def present(
         log.write(f"{file.path}: {file.reason}{again}\n")
     if not look:
         remove_leftovers(records)
-        rename_misplaced(records)
+        for file in rename_misplaced(records):
+            log.write(f"{file.path}: {file.reason}\n")
     return set() if force else {spec.hash for spec in specs if finished(records, spec, checkpoints)}

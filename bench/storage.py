@@ -12,7 +12,7 @@ import os
 import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -203,15 +203,25 @@ def _problem(path: Path, record: RunRecord, other: RunRecord | None) -> RecordPr
     return None
 
 
-def rename_misplaced(folder: Path) -> None:
-    """Give each whole record that lies under another name its own, where no whole record has it."""
+def rename_misplaced(folder: Path) -> list[RecordProblem]:
+    """Give each whole record that lies under another name its own, where no whole record has it.
+
+    Returns those that cannot be renamed.
+    """
+    problems = []
     for path in sorted(folder.glob("*.json")):
         record = read_record(path)
         if isinstance(record, RunRecord) and path.stem != record.hash:
             place = path.with_name(f"{record.hash}.json")
             if not isinstance(read_record(place), RunRecord):
-                with suppress(FileNotFoundError):  # another process has renamed it meanwhile
+                try:
                     path.replace(place)
+                except FileNotFoundError:  # another process has renamed it meanwhile
+                    continue
+                except OSError as error:
+                    reason = f"it cannot be renamed {place.name} ({error.strerror}), where {record.spec.label} is looked for"
+                    problems.append(RecordProblem(path=path, reason=reason, counted=True))
+    return problems
 
 
 def distilled(folder: Path, spec: RunSpec) -> RunRecord | None:

@@ -71,7 +71,7 @@ def kills(count: int, folder: Path, generator: random.Random) -> Counter[str]:
     while outcome["kills"] < count:
         process = start(LONG, out)
         try:
-            process.wait(generator.uniform(0.5, 15.0))
+            process.wait(generator.uniform(0.5, 12.0))
         except subprocess.TimeoutExpired:
             number = generator.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
             process.send_signal(number)
@@ -97,14 +97,15 @@ def kills(count: int, folder: Path, generator: random.Random) -> Counter[str]:
 def pairs(count: int, folder: Path, generator: random.Random) -> Counter[str]:
     """Let two processes run one grid in one folder, the second beginning at a random moment."""
     outcome = Counter[str]()
-    status, _ = finish(TINY, folder / "alone")
+    grid = (*TINY, "--methods=random,dm")
+    status, _ = finish(grid, folder / "alone")
     assert status == 0
     expected = accuracies(folder / "alone")
     for number in range(count):
         out = folder / f"pair{number}"
-        first = start(TINY, out)
+        first = start(grid, out)
         time.sleep(generator.uniform(0, 6))
-        second = start(TINY, out)
+        second = start(grid, out)
         ends = [process.communicate()[1] for process in (first, second)]
         outcome["pairs"] += 1
         outcome["processes that failed"] += (first.returncode != 0) + (second.returncode != 0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from test_records import RECORD, with_settings
@@ -64,6 +66,19 @@ def test_a_misplaced_record_takes_no_whole_ones_place(tmp_path):
     place_of(tmp_path, RECORD).write_text("{")  # now it is the only whole one
     rename_misplaced(tmp_path)
     assert read_folder(tmp_path) == ([RECORD], [])
+
+
+def test_a_misplaced_record_that_cannot_be_renamed_is_named(tmp_path, monkeypatch):
+    write_record(tmp_path, RECORD)
+    place_of(tmp_path, RECORD).replace(tmp_path / "copy.json")
+
+    def replace(path, _):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    (problem,) = rename_misplaced(tmp_path)
+    assert problem.path.name == "copy.json"
+    assert f"cannot be renamed {RECORD.hash}.json (Permission denied)" in problem.reason
 
 
 def test_every_change_of_a_record_is_seen(tmp_path):
