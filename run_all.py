@@ -19,28 +19,29 @@ def _end(number: int, frame: FrameType | None) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, _end)
 
-import argparse
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from bench import folder, interrupts
-from bench.cost import passes
-from bench.errors import UsageError, is_disk_error, unknown
+from bench import executors, folder, interrupts, plan
+from bench.ending import status_of
+from bench.errors import UsageError, unknown
+from bench.estimates import Estimates, Machine, measured, usual_machine
+from bench.executors import OWNERS, Choice, Driver
 from bench.grid import check_ipc, make_specs
-from bench.interrupts import Interrupted
-from bench.lazy import compute, console, local, runner
+from bench.lazy import compute, console
 from bench.listing import listing
 from bench.method import Method
-from bench.options import Texts, folder_path, number, numbers, option_parser, setting_texts
+from bench.options import Texts, folder_path, number, numbers, option_parser, typed_texts
 from bench.protocol import SECTIONS, SEEDS, Protocol, resolve
 from bench.records import RunRecord
 from bench.settings import Settings
 from bench.spec import RunSpec
+from bench.work import Work
 from datasets import DATASETS, Loader, data_warnings, find_source, split_names
 from datasets.fingerprint import Fingerprint
 from datasets.source import Source
@@ -49,7 +50,11 @@ from reports import write_report
 
 if TYPE_CHECKING:
     from bench.compute import Compute
-    from bench.runner import Observer, Runner
+    from bench.runner import Runner
+    from bench.types import Bundle
+
+REFERENCE = Path(__file__).with_name("reports") / "reference"
+"""The committed records."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +71,13 @@ class Options:
     device: str
     precision: str
     threads: int | None
-    jobs: int
+    jobs: int | None
+    executor: Choice
     checkpoints: tuple[int, ...]
     force: bool
     report_only: bool
     list: bool
     dry_run: bool
-    typed: tuple[str, ...]
 
 
 def _methods(text: str) -> tuple[Method, ...]:
@@ -83,20 +88,6 @@ def _methods(text: str) -> tuple[Method, ...]:
             raise UsageError(f"--methods {part!r}: {methods[method.name][0]!r} has that name too; valid: a name of its own")
         methods[method.name] = part, method
     return tuple(method for _, method in methods.values())
-
-
-def _texts(arguments: argparse.Namespace, methods: Sequence[Method]) -> Texts:
-    """Return the texts of all `--set`, with the short forms written out; raise `UsageError` where one is malformed."""
-    pairs: list[str] = []  # the short forms first: what is set by its own name counts
-    if arguments.iterations is not None:
-        iterations = number("--iterations", arguments.iterations, low=0)
-        counting = [method.name for method in methods if "iterations" in method.settings.model_fields]
-        pairs += [f"{owner}.iterations={iterations}" for owner in ("match", *counting)]
-    if arguments.eval_nets is not None:
-        nets = number("--eval-nets", arguments.eval_nets, low=1)
-        pairs += [f"eval.nets={nets}", f"whole.nets={nets}"]
-    pairs += [f"whole.networks={pair.partition('=')[2]}" for pair in arguments.set if pair.startswith("eval.networks=")]
-    return setting_texts((*pairs, *arguments.set), {*METHODS, *SECTIONS, *(method.name for method in methods)})
 
 
 def _settings(texts: Texts, methods: Sequence[Method], profile: str) -> tuple[tuple[Method, Settings], ...]:
@@ -115,7 +106,7 @@ def parse(arguments: Sequence[str]) -> Options:
     if rest:
         raise unknown("option", rest[0], [name for action in parser._actions for name in action.option_strings])
     methods = _methods(typed.methods)
-    texts = _texts(typed, methods)
+    texts = typed_texts(typed, methods, {*METHODS, *SECTIONS, *OWNERS, *(method.name for method in methods)})
     protocol = resolve(typed.profile, {name: texts[name] for name in SECTIONS if name in texts})
     if typed.precision not in ("auto", "fp32", "bf16"):
         raise unknown("--precision", typed.precision, ("auto", "fp32", "bf16"))
@@ -130,13 +121,13 @@ def parse(arguments: Sequence[str]) -> Options:
         device=typed.device,
         precision=typed.precision,
         threads=number("--threads", typed.threads, low=1) if typed.threads is not None else None,
-        jobs=number("--jobs", typed.jobs, low=1),
+        jobs=number("--jobs", typed.jobs, low=1) if typed.jobs is not None else None,
+        executor=executors.choose(typed.executor, texts, address=typed.ray_address),
         checkpoints=tuple(sorted(numbers("--checkpoints", typed.checkpoints, low=0))) if typed.checkpoints is not None else (),
         force=typed.force,
         report_only=typed.report_only,
         list=typed.list,
         dry_run=typed.dry_run,
-        typed=tuple(arguments),
     )
 
 
@@ -155,11 +146,14 @@ def _compute(options: Options) -> Compute:
     """Return where and in which precision the grid is computed."""
     # Quick cells are too short to be compiled, and bfloat16 pays only where they are.
     precision = "fp32" if (options.precision, options.protocol.profile) == ("auto", "quick") else options.precision
-    return compute.Compute.choose(device=options.device, precision=precision, threads=options.threads, jobs=options.jobs)
+    device = options.executor.device(options.device)
+    if not options.executor.is_local:
+        return compute.Compute.elsewhere(device=device, precision=precision, threads=options.threads or 1)
+    return compute.Compute.choose(device=device, precision=precision, threads=options.threads, jobs=options.jobs or 1)
 
 
-def _grid(options: Options, where: Compute, *, log: TextIO) -> tuple[list[RunSpec], Loader]:
-    """Return the descriptions of all cells, and what loads their datasets."""
+def _grid(options: Options, where: Compute, *, log: TextIO) -> tuple[list[RunSpec], Mapping[str, Fingerprint]]:
+    """Return the descriptions of all cells, and which images their datasets hold."""
     # The cells come first: a mistake is answered before any image is looked at, or downloaded.
     cells = make_specs(
         methods=options.methods,
@@ -172,44 +166,72 @@ def _grid(options: Options, where: Compute, *, log: TextIO) -> tuple[list[RunSpe
     )
     fingerprints = _fingerprints(options, log=log)
     specs = [spec.model_copy(update={"data": fingerprints[spec.dataset].short}) for spec in cells]
-    return specs, Loader(options.sources, options.data_root, fingerprints)
+    return specs, fingerprints
 
 
-def _runner(options: Options, where: Compute, load: Loader, observer: Observer) -> Runner:
-    methods = {method.name: method for method, _ in options.methods}
-    labels = {source.name: source.label for source in options.sources}
-    return runner.Runner(options.out / "records", where, methods, load, observer, labels, options.force, options.checkpoints)
+def _work(options: Options, where: Compute, fingerprints: Mapping[str, Fingerprint]) -> Work:
+    """Return what workers in other processes are given."""
+    return Work(
+        start="run_all:worker",
+        methods={text: text for text in (m.name if m.name in METHODS else m.citation for m, _ in options.methods)},
+        datasets=tuple(source.name for source in options.sources),
+        size=options.protocol.data.size,
+        data_root=options.data_root,
+        fingerprints=fingerprints,
+        labels={source.name: source.label for source in options.sources},
+        folder=options.out / "records",
+        device=options.executor.device(options.device),
+        precision=where.precision,
+        threads=where.threads,
+        force=options.force,
+        checkpoints=options.checkpoints,
+        place=Path.cwd(),
+    )
 
 
-def worker(arguments: Sequence[str], number: int) -> Callable[[str], RunRecord]:
-    """Return what runs the cells of a command line in a process of its own, by their hashes; see `bench.executors`."""
-    with data_warnings(lambda text: None):  # the first process has told them
-        options = parse(arguments)
-        where = compute.Compute.choose(
-            device=options.device, precision=options.precision, threads=options.threads, number=number
-        )
-        specs, load = _grid(options, where, log=io.StringIO())
-    cells, by_hash = _runner(options, where, load, console.Silent()), {spec.hash: spec for spec in specs}
-    return lambda digest: cells.run([by_hash[digest]])[0]
+def worker(work: Work, number: int, bundles: Mapping[str, Bundle] | None) -> Runner:
+    """Return what runs cells in a process of its own; see `Work.open`."""
+    with data_warnings(lambda text: None):  # the first process has shown them
+        methods = [work.as_typed(find_method(text), text) for text in work.methods]
+        sources = [] if bundles else [find_source(name, size=work.size) for name in work.datasets]
+    where = compute.Compute.choose(device=work.device, precision=work.precision, threads=work.threads, number=number)
+    return work.runner(where, methods, Loader(sources, work.data_root, work.fingerprints, bundles), console.Silent())
 
 
-def _run_cells(options: Options, where: Compute, specs: Sequence[RunSpec], load: Loader, progress: TextIO) -> list[RunRecord]:
+def _run_cells(
+    options: Options, where: Compute, specs: Sequence[RunSpec], fingerprints: Mapping[str, Fingerprint], progress: TextIO
+) -> list[RunRecord]:
     """Run the cells; return their records."""
+    load = Loader(options.sources, options.data_root, fingerprints)
     first = {spec.dataset: spec for spec in reversed(specs)}
     check_ipc(specs, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
     folder.make(options.out)
+    work = _work(options, where, fingerprints)
     with interrupts.listening(), console.observer(progress, total=len(specs)) as shown:
-        if options.jobs == 1:
-            return _runner(options, where, load, shown).run(specs)
-        # Each process takes what this one has chosen: the later of two values of an option counts.
-        arguments = (*options.typed, "--precision", where.precision, "--threads", str(where.threads))
-        longest_first = [spec.hash for spec in sorted(specs, key=passes, reverse=True)]
-        records = []
-        for record in local.Local(options.jobs, where.threads).map(partial(worker, arguments), longest_first):
-            shown.started(record.spec)
-            shown.finished(record)
-            records.append(record)
-        return records
+        runner = work.runner(where, [method for method, _ in options.methods], load, shown)
+        estimates = cache(partial(_estimates, options, where))
+        driver = Driver(work, runner, shown, options.jobs, options.executor, load.whole, estimates)
+        return list(executors.make(options.executor, driver).map(specs))
+
+
+def _estimates(options: Options, where: Compute | None) -> Estimates:
+    """Return what cells will take where they are computed; where that is None, on the machine of the records."""
+    records = measured(*_record_folders(options))
+    machine = Machine.like(where, here=options.executor.is_local) if where is not None else usual_machine(records)
+    methods = METHODS | {method.name: method for method, _ in options.methods}
+    return Estimates(records, methods, {source.name: source for source in (*DATASETS.values(), *options.sources)}, machine)
+
+
+def _record_folders(options: Options) -> list[Path]:
+    """Return the folders of the records that estimates are made from: this run's, and those of the suite."""
+    return [options.out / "records", *sorted(REFERENCE.glob("*/records"))]
+
+
+def planned(arguments: Sequence[str]) -> tuple[list[RunSpec], Estimates, list[str]]:
+    """Return the cells of a command line, what they take, and where the records are that say so; see `bench.plan`."""
+    options = parse(arguments)
+    specs, _ = _grid(options, _compute(options), log=io.StringIO())
+    return specs, _estimates(options, None), [str(path) for path in _record_folders(options) if path.is_dir()]
 
 
 def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
@@ -225,13 +247,14 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
 
     """
     where = _compute(options)
-    specs, load = _grid(options, where, log=progress)
+    specs, fingerprints = _grid(options, where, log=progress)
     present = folder.present(options.out, specs, options.checkpoints, force=options.force, look=options.dry_run, log=progress)
     if options.dry_run:
-        out.writelines(f"{spec.hash} {'there' if spec.hash in present else 'to run':<7} {spec.label}\n" for spec in specs)
+        jobs = options.jobs or (1 if options.executor.is_local else None)
+        out.writelines(f"{line}\n" for line in plan.lines(specs, present, _estimates(options, where), jobs=jobs))
         return 0
 
-    records = _run_cells(options, where, [spec for spec in specs if spec.hash not in present], load, progress)
+    records = _run_cells(options, where, [spec for spec in specs if spec.hash not in present], fingerprints, progress)
     failed = [record for record in records if record.status == "failed"]
     good, wanted = len(records) - len(failed), {spec.hash for spec in specs}
     page = write_report(options.out, wanted=wanted, log=io.StringIO()) if good or present else "none, for want of results"
@@ -247,31 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if sys.stdout is None:  # it was closed, as by `>&-`
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    try:
-        status = _main(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
-        return status
-    except UsageError as error:
-        sys.stderr.write(f"run_all.py: error: {error}\n")
-        return 2
-    except (KeyboardInterrupt, Interrupted) as error:
-        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-        name = signal.Signals(number).name
-        sys.stderr.write(f"run_all.py: interrupted by {name}; the same command, without --force, goes on from there\n")
-        return 128 + number
-    except BrokenPipeError:  # whoever reads our output has seen enough, as in `--list | head`
-        sys.stdout = None
-        return 128 + signal.SIGPIPE
-    except OSError as error:
-        if not is_disk_error(error):
-            raise
-        place = error.filename or "the standard output, or to a file"
-        reason = f"cannot write to {place}: {error.strerror}; what is finished is kept, and the same command goes on from there"
-        sys.stderr.write(f"run_all.py: error: {reason}\n")
-        sys.stdout = None  # Python would try once more to write what it holds
-        return 1
+    return status_of("run_all.py", partial(_main, sys.argv[1:] if arguments is None else arguments))
 
 
 def _main(arguments: Sequence[str]) -> int:

@@ -95,6 +95,19 @@ class Compute:
         _keep_memory()
         return cls(chosen, resolve_precision(precision, chosen), torch.get_num_threads())
 
+    @classmethod
+    def elsewhere(cls, *, device: str, precision: str, threads: int) -> Compute:
+        """Return what workers on other machines compute with. Nothing is set or tried here.
+
+        Args:
+            device: `cpu` or `cuda`.
+            precision: `auto`, `fp32` or `bf16`; for processors, `auto` is what suits this machine's.
+            threads: the number of CPU threads of each worker.
+
+        """
+        chosen = torch.device(device)
+        return cls(chosen, resolve_precision(precision, chosen), threads)
+
     def cast(self, images: Tensor) -> Tensor:
         """Return a network's `images` as they are, or in bfloat16: all its maps follow."""
         return images.bfloat16() if self.precision == "bf16" else images

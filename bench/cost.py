@@ -1,31 +1,63 @@
-"""How much work a cell is, for ordering cells: the longest first leaves the fewest processes idle at the end."""
+"""How much work a cell is: floating-point operations, from its description alone."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
+from bench.lazy import network
+from bench.method import Method
 from bench.spec import RunSpec
 
+GRADIENT = 3
+"""A pass through a network with its gradient counts as three passes forward."""
 
-def passes(spec: RunSpec) -> float:
-    """Return about how many passes of an image of each class through a network a cell takes; a pass with gradient counts three.
 
-    Critics, transport plans and the size of networks are left out: this orders cells, it does not tell seconds.
+class Counted(Protocol):
+    """What is asked of a dataset."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
+    @property
+    def counts(self) -> tuple[int, int]: ...  # noqa: D102  (of training and test images)
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Operations of the passes through networks: of distilling, and of each network's evaluation."""
+
+    distilling: float
+    evaluations: Mapping[str, float]
+
+
+def operations(spec: RunSpec, method: Method, source: Counted) -> Operations:
+    """Return about how many floating-point operations the passes of a cell are.
+
+    What a loss does with the features, such as a critic or a transport plan, is not among them: `bench.estimates` fits a factor
+    for each method.
+
+    Args:
+        spec: the cell.
+        method: its method.
+        source: its dataset.
+
     """
-    ipc, settings, total = spec.ipc or 0, spec.settings.model_dump(), 0.0
-    match = spec.protocol.match
-    if match is not None:
-        total += (match.iterations or 0) * (match.real_batch + 3 * ipc)
-    total += _loops(settings, ipc)
-    for training, images in ((spec.protocol.eval, ipc), (spec.protocol.whole, 6000)):
-        if training is not None:
-            total += 3.0 * training.nets * training.epochs * images * len(training.networks)
-    return total
+    classes, (train, test) = len(source.classes), source.counts
+    size = spec.protocol.network
 
+    def flops(name: str) -> float:
+        return float(network.fit(name, source.shape, classes=classes, width=size.width, depth=size.depth).flops)
 
-def _loops(settings: dict[str, Any], ipc: int) -> float:
-    """Return the passes of the loops of bi-level methods: iterations x outer x (gradients and inner epochs)."""
-    if "iterations" not in settings:
-        return 0.0
-    outer, inner = settings.get("outer") or 1, settings.get("inner") or 1
-    return float(3 * settings["iterations"] * outer * (settings.get("real_batch", 0) + 2 * ipc + inner * ipc))
+    images, name = method.passes(spec, classes=classes, images=train)
+    training = spec.protocol.eval or spec.protocol.whole
+    assert training is not None
+    shown = GRADIENT * training.epochs * (train if spec.ipc is None else classes * spec.ipc) + test
+    return Operations(
+        distilling=images * flops(name) if images else 0.0,
+        evaluations={name: training.nets * shown * flops(name) for name in training.networks},
+    )

@@ -1,4 +1,4 @@
-"""The two errors that the suite raises on purpose."""
+"""The errors that the suite raises on purpose."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class UsageError(Exception):
     def __init__(self, message: str) -> None:
         """Take the message; line ends of what it quotes become spaces."""
         super().__init__(" ".join(message.split()))
+
+
+class LostWorkersError(RuntimeError):
+    """Workers are killed again and again, as where memory is too small: the run ends with this one line."""
 
 
 class DistillationError(RuntimeError):

@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 
+COMMIT_FILE = ".commit"
+"""In a copy of the code, which git does not know: holds the commit of what was copied, or nothing."""
+
 _LIBRARIES = ("torch", "torchvision", "numpy", "geomloss", "pot", "scikit-learn")
 
 
@@ -47,6 +50,10 @@ def code_version() -> dict[str, str]:
         for path in sorted((root / folder).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     code = {"sources": digest.hexdigest()[:16]}
+    copied = root / COMMIT_FILE
+    if copied.exists():
+        commit = copied.read_text(encoding="utf-8")
+        return code | ({"commit": commit} if commit else {})
     with suppress(OSError, subprocess.CalledProcessError):
         answer = subprocess.run(
             ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -47,12 +47,12 @@ def check() -> None:
 
 
 @contextmanager
-def listening() -> Iterator[None]:
-    """Note signals while the block runs; only the main thread can, elsewhere nothing changes."""
+def listening(signals: Iterable[int] = SIGNALS) -> Iterator[None]:
+    """Note `signals` while the block runs; only the main thread can, elsewhere nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = dict.fromkeys(SIGNALS, _note) | ({signal.SIGALRM: _end} if hasattr(signal, "setitimer") else {})
+    handlers = dict.fromkeys(signals, _note) | ({signal.SIGALRM: _end} if hasattr(signal, "setitimer") else {})
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from bench import console as console
     from bench import distances as distances
     from bench import evaluate as evaluate
+    from bench import hardware as hardware
     from bench import matching as matching
     from bench import recorder as recorder
     from bench import runner as runner
     from bench import threads as threads
     from bench import timing as timing
     from bench import training as training
-    from bench.executors import local as local
     from bench.networks import network as network
 
 _LIBRARIES = (
@@ -60,7 +60,7 @@ _ENGINE = (
         "console",
         "distances",
         "evaluate",
-        "executors.local",
+        "hardware",
         "matching",
         "networks.network",
         "recorder",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from bench.executors import EXECUTORS
 from bench.method import Method
 from bench.networks import NETWORKS
 from bench.protocol import PROFILES, SECTIONS
@@ -33,7 +34,7 @@ def listing(methods: Iterable[Method], sources: Iterable[Named]) -> str:
         lines.append(f"  {source.name:<12} {source.label}: {len(source.classes)} classes, {channels}x{height}x{width}")
     lines += ["  folder:PATH  PATH/train/CLASS/* and PATH/test/CLASS/*", "Networks:"]
     lines += [f"  {', '.join(NETWORKS)}, and variants of them such as convnet-d4 and convnet-w64-bn"]
-    lines += [f"Profiles: {', '.join(PROFILES)}", *_section_lines()]
+    lines += [f"Profiles: {', '.join(PROFILES)}", *_section_lines(), f"Executors: {', '.join(EXECUTORS)}", *_executor_lines()]
     return "\n".join(lines)
 
 
@@ -45,6 +46,12 @@ def _method_lines(method: Method) -> Iterator[str]:
         yield f"    --set {method.name}.{name}={default}  ({valid_values(field)})"
 
 
+def _executor_lines() -> Iterator[str]:
+    for owner, kind in EXECUTORS.items():
+        for name, field in kind.settings.model_fields.items():
+            yield f"    --set {owner}.{name}={_text(field.default)}  ({valid_values(field)})"
+
+
 def _section_lines() -> Iterator[str]:
     for section, settings in SECTIONS.items():
         for name, field in settings.model_fields.items():
@@ -53,4 +60,4 @@ def _section_lines() -> Iterator[str]:
 
 
 def _text(value: object) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(value) if isinstance(value, tuple) else "none" if value is None else str(value)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from pydantic import Field
 from bench.lazy import matching
 from bench.protocol import Match
 from bench.settings import Positive, Settings
+from bench.spec import RunSpec
 from bench.types import ContextObjective, Objective, SyntheticSet
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class Method(ABC):
         whole_set: whether its result is the full training set, whatever the IPC.
         has_passes: whether distilling passes images through networks in the run's precision.
         code: a hash of the user's own file that it comes from.
+        files: the user's own files that it comes from, the one that was named first.
 
     """
 
@@ -84,6 +87,7 @@ class Method(ABC):
     whole_set: bool = False
     has_passes: bool = False
     code: str = ""
+    files: tuple[Path, ...] = ()
 
     @abstractmethod
     def distill(self, task: Task, settings: Any) -> SyntheticSet:
@@ -130,6 +134,19 @@ class Method(ABC):
 
         """
 
+    def passes(self, spec: RunSpec, *, classes: int, images: int) -> tuple[float, str]:
+        """Return about how many images pass through a network while a cell is distilled, and the network's name.
+
+        A pass with gradient counts as three. It is for estimating seconds; a method with no passes has none to tell.
+
+        Args:
+            spec: the cell.
+            classes: of its dataset.
+            images: in the training set.
+
+        """
+        return 0.0, ""
+
     def networks(self, settings: Settings) -> tuple[str, ...]:
         """Return the names of the networks that distilling uses besides the matching loop's."""
         name = getattr(settings, "network", "")
@@ -153,6 +170,12 @@ class FeatureMatching(Method):
         """Return the settings of the matching loop for this loss: a step that is its own stands in the common one's place."""
         return match.with_step(rate=settings.rate, lr_images=settings.lr_images, owner=self.name)
 
+    def passes(self, spec: RunSpec, *, classes: int, images: int) -> tuple[float, str]:
+        """Return the passes of real batches, and of synthetic images with gradient."""
+        match = spec.protocol.match
+        assert match is not None
+        return float((match.iterations or 0) * classes * (match.real_batch + 3 * (spec.ipc or 0))), match.network
+
     def distill(self, task: Task, settings: FeatureLoss) -> SyntheticSet:
         """Return the images that the loss leads to."""
         return matching.match(task, settings.for_cell())
@@ -160,9 +183,20 @@ class FeatureMatching(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnProcedure(Method):
-    """A method with a procedure of its own: `procedure(task, settings)` returns the synthetic set."""
+    """A method with a procedure of its own: `procedure(task, settings)` returns the synthetic set.
+
+    `passes_per_class(settings, ipc)` says how many images of a class pass through `settings.network`; see `passes`.
+    """
 
     procedure: Callable[[Task, Any], SyntheticSet]
+    passes_per_class: Callable[[Any, int], float] | None = None
+
+    def passes(self, spec: RunSpec, *, classes: int, images: int) -> tuple[float, str]:
+        """Return what `passes_per_class` says, for all classes."""
+        if self.passes_per_class is None:
+            return 0.0, ""
+        settings: Any = self.settings.model_validate(dict(spec.settings))
+        return classes * self.passes_per_class(settings, spec.ipc or 0), settings.network
 
     def distill(self, task: Task, settings: Settings) -> SyntheticSet:
         """Return what the procedure makes."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench.errors import UsageError, quoted, unknown
+from bench.executors import EXECUTORS
+from bench.method import Method
 from bench.protocol import PROFILES
 
 Texts = dict[str, dict[str, str]]
@@ -40,14 +42,37 @@ def option_parser(description: str, methods: Iterable[str]) -> argparse.Argument
     add("--out", default="results", help="where records and the report go")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     add("--precision", default="auto", help="auto, fp32, bf16: of the passes through networks")
-    add("--threads", help="CPU threads of each process; default all cores, dealt out among the processes")
-    add("--jobs", default="1", help="processes that run cells side by side, each on cores of its own")
+    add("--threads", help="CPU threads of each process; default all cores, dealt out; with ray and slurm 1")
+    add("--jobs", help="cells side by side; default 1, with ray and slurm as many as there is room for")
+    add("--executor", default="local", help=f"where cells run: {', '.join(EXECUTORS)}")
+    add("--ray-address", help="a Ray cluster; auto is the one that runs here already; default a new one on this machine")
     add("--checkpoints", help="iterations after which the images are kept and evaluated too, with commas between")
     add("--force", action="store_true", help="run cells again that have a record")
     add("--report-only", action="store_true", help="make the report from the records that are there")
     add("--list", action="store_true", help="show methods, datasets, profiles and every option, and stop")
-    add("--dry-run", action="store_true", help="show the cells and which have a record, and stop")
+    add("--dry-run", action="store_true", help="show the cells, which have a record, and what the others take")
     return parser
+
+
+def typed_texts(arguments: argparse.Namespace, methods: Iterable[Method], owners: Collection[str]) -> Texts:
+    """Return the texts of all `--set`, with the short forms written out; raise `UsageError` where one is malformed.
+
+    Args:
+        arguments: the command line.
+        methods: those of the grid, and those of the suite.
+        owners: the names that may stand after `--set`.
+
+    """
+    pairs: list[str] = []  # the short forms first: what is set by its own name counts
+    if arguments.iterations is not None:
+        iterations = number("--iterations", arguments.iterations, low=0)
+        counting = [method.name for method in methods if "iterations" in method.settings.model_fields]
+        pairs += [f"{owner}.iterations={iterations}" for owner in ("match", *counting)]
+    if arguments.eval_nets is not None:
+        nets = number("--eval-nets", arguments.eval_nets, low=1)
+        pairs += [f"eval.nets={nets}", f"whole.nets={nets}"]
+    pairs += [f"whole.networks={pair.partition('=')[2]}" for pair in arguments.set if pair.startswith("eval.networks=")]
+    return setting_texts((*pairs, *arguments.set), owners)
 
 
 def number(option: str, text: str, *, low: int) -> int:

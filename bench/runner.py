@@ -156,18 +156,25 @@ class Runner:
         details = {"traceback": "".join(traceback.format_exception(error))}
         return RunRecord(status="failed", error=message(error), details=details, finished=now(), **self._about(spec))
 
+    def lost(self, spec: RunSpec, reason: str) -> RunRecord:
+        """Return the record of a cell whose worker did not come back: on what it failed nobody can say. Its state is kept."""
+        return RunRecord(status="failed", error=reason, finished=now(), **self._identity(spec))
+
     def _resume(self, spec: RunSpec) -> ResumeFile:
         """Return the file of a cell's resume state."""
         return ResumeFile(self.folder / f"{spec.hash}.resume", owner=spec.hash, code=code_version()["sources"])
 
     def _about(self, spec: RunSpec) -> dict[str, Any]:
-        """Return what every record of a cell says, whatever comes of it."""
+        """Return what every record of a cell that ran here says, whatever comes of it."""
+        return {**self._identity(spec), **self._provenance()}
+
+    def _identity(self, spec: RunSpec) -> dict[str, Any]:
+        """Return which cell a record is of."""
         return {
             "hash": spec.hash,
             "spec": spec,
             "method": MethodFacts.of(self.methods[spec.method]),
             "dataset_label": self.labels.get(spec.dataset, spec.dataset),
-            **self._provenance(),
         }
 
     def _provenance(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ SOURCE = Source(
     std=(0.2023, 0.1994, 0.2010),
     size=32,
     flip=True,
+    counts=(50_000, 10_000),
     layouts=(_PICKLES, parquet_files("cifar10", channels=3)),
     download=Download("CIFAR10"),
     # The order is that of the shuffled copy under which the reference records were made; other copies have the same content.

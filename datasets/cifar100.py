@@ -19,6 +19,7 @@ SOURCE = Source(
     std=(0.2673, 0.2564, 0.2762),
     size=32,
     flip=True,
+    counts=(50_000, 10_000),
     layouts=(_PICKLES, parquet_files("cifar100", channels=3)),
     download=Download("CIFAR100"),
 )

@@ -50,6 +50,7 @@ SOURCE = Source(
     std=(0.3753,),
     size=8,
     flip=False,
+    counts=(1_438, 359),
     layouts=(Layout("(embedded in scikit-learn)", _files, _read),),
     published=Fingerprint(
         digest="8d350e84c6397dbe504f898fee8f2c0212a4ff7b813b454e8c87e9ecee61b85b",

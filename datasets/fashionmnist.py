@@ -15,6 +15,7 @@ SOURCE = Source(
     std=(0.3530,),
     size=28,
     flip=True,
+    counts=(60_000, 10_000),
     layouts=(idx_files("FashionMNIST"), parquet_files("fashionmnist", channels=1)),
     download=Download("FashionMNIST"),
     published=Fingerprint(

@@ -128,6 +128,7 @@ def folder_source(path: Path, *, size: int | None) -> Source:
         std=facts.std,
         size=facts.side,
         flip=True,
+        counts=(len(folder.train), len(folder.test)),
         layouts=(Layout("", folder.files, folder.read),),
         own=facts.fingerprint,
     )

@@ -18,20 +18,30 @@ class Loader:
     Calling it raises `UsageError` where the images are no longer those of the fingerprint.
     """
 
-    def __init__(self, sources: Iterable[Source], root: Path, fingerprints: Mapping[str, Fingerprint]) -> None:
-        """Take the datasets, the data root, and the fingerprints by the names of datasets."""
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        root: Path,
+        fingerprints: Mapping[str, Fingerprint],
+        bundles: Mapping[str, Bundle] | None = None,
+    ) -> None:
+        """Take the datasets, the data root, the fingerprints by the names of datasets, and datasets that are loaded already."""
         self._sources, self._root, self._fingerprints = {source.name: source for source in sources}, root, fingerprints
-        self._whole: dict[str, Bundle] = {}
+        self._whole = dict(bundles or {})
         self._last: tuple[tuple[str, Protocol, int], Bundle] | None = None
 
     def __call__(self, name: str, protocol: Protocol, seed: int) -> Bundle:
         """Return the dataset `name` with the test split that the protocol asks for."""
-        if name not in self._whole:
-            self._whole[name] = self._sources[name].load(self._root, expected=self._fingerprints.get(name))
-        bundle, data = self._whole[name], protocol.data
+        bundle, data = self.whole(name), protocol.data
         if data.split == "test":
             return bundle
         key = name, protocol, seed
         if self._last is None or self._last[0] != key:
             self._last = key, held_out(bundle, fraction=data.holdout, seed=seed)
         return self._last[1]
+
+    def whole(self, name: str) -> Bundle:
+        """Return the dataset `name` with its own test split."""
+        if name not in self._whole:
+            self._whole[name] = self._sources[name].load(self._root, expected=self._fingerprints.get(name))
+        return self._whole[name]

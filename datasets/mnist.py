@@ -15,6 +15,7 @@ SOURCE = Source(
     std=(0.3081,),
     size=28,
     flip=False,
+    counts=(60_000, 10_000),
     layouts=(idx_files("MNIST"), parquet_files("mnist", channels=1)),
     download=Download("MNIST"),
     published=Fingerprint(

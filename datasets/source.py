@@ -107,6 +107,7 @@ class Source:
         download: how it is downloaded; None where it cannot be.
         published: the fingerprint of the published set; None where we have none.
         own: the fingerprint of the images themselves, where they were looked at to make this source.
+        counts: how many training and test images it has, for estimating seconds; where nobody says, as many as CIFAR.
 
     """
 
@@ -121,6 +122,7 @@ class Source:
     download: Download | None = None
     published: Fingerprint | None = None
     own: Fingerprint | None = None
+    counts: tuple[int, int] = (50_000, 10_000)
 
     @property
     def shape(self) -> tuple[int, int, int]:

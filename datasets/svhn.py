@@ -51,6 +51,7 @@ SOURCE = Source(
     std=(0.198, 0.201, 0.197),
     size=32,
     flip=False,
+    counts=(73_257, 26_032),
     # torchvision writes into the data root itself; people also keep the files in a folder of their own.
     layouts=(*map(matlab_files, (".", "svhn", "SVHN")), parquet_files("svhn", channels=3)),
     download=Download("SVHN", calls=({"split": "train"}, {"split": "test"})),

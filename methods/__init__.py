@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from bench.errors import UsageError, unknown
+from bench.executors import OWNERS
 from bench.method import Method
 from bench.protocol import SECTIONS
 from methods.released import PREFIX, released_method
@@ -40,6 +41,6 @@ def find_method(text: str) -> Method:
             raise unknown("method", text, [*METHODS, "path/to/file.py:function", f"{PREFIX}PATH"])
         return METHODS[text]
     name = text.rpartition(":")[2]
-    if name in (taken := {*METHODS, *SECTIONS}):
+    if name in (taken := {*METHODS, *SECTIONS, *OWNERS}):
         raise UsageError(f"--methods {text!r}: the name {name!r} is taken; valid: any but {', '.join(sorted(taken))}")
     return user_method(text)

@@ -89,6 +89,12 @@ class LayerAlignment(Settings):
         return self.lr_images * _DECAY**passed
 
 
+def passes_per_class(settings: LayerAlignment, ipc: int) -> float:
+    """Return the fewest images of a class that pass through the network: accuracies decide when its loops end."""
+    inner = settings.window * (settings.query_batch + 3 * ipc)
+    return float(settings.iterations * settings.window * (settings.real_batch + 3 * ipc + settings.query_batch + inner))
+
+
 def alignment(real: Sequence[Tensor], syn: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Return the sum over layers of weight · |real - syn|², a scalar, of class means `[C, ...]`, a tensor a layer.
 
@@ -246,6 +252,7 @@ METHOD = OwnProcedure(
     citation="Wang et al. 2022",
     settings=LayerAlignment,
     procedure=align_features,
+    passes_per_class=passes_per_class,
     presets={
         "quick": {
             "iterations": 5,

@@ -14,6 +14,7 @@ from bench.lazy import matching, timing, torch, training
 from bench.method import Method
 from bench.protocol import NetworkName
 from bench.settings import Count, Settings
+from bench.spec import RunSpec
 from bench.types import Progress, SyntheticSet, Trace
 from methods.whole import whole_set
 
@@ -69,6 +70,12 @@ class Coreset(Method):
     rule: Rule
     settings: type[FeatureNetwork] = FeatureNetwork
     sections: tuple[str, ...] = ("whole", "eval")
+
+    def passes(self, spec: RunSpec, *, classes: int, images: int) -> tuple[float, str]:
+        """Return the passes of training the network, and of all images after it."""
+        settings = self.settings.model_validate(dict(spec.settings))
+        assert spec.protocol.whole is not None
+        return float(images * (3 * (settings.epochs or spec.protocol.whole.epochs) + 1)), settings.network
 
     def distill(self, task: Task, settings: FeatureNetwork) -> SyntheticSet:
         """Return the `ipc` images of each class that the rule chooses.

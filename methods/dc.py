@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.method import OwnProcedure
-from methods.gradient import PRESETS, GradientMatching, match_gradients
+from methods.gradient import PRESETS, GradientMatching, match_gradients, passes_per_class
 
 METHOD = OwnProcedure(
     name="dc",
@@ -11,6 +11,7 @@ METHOD = OwnProcedure(
     citation="Zhao, Mopuri and Bilen 2021, Algorithm 1",
     settings=GradientMatching,
     procedure=match_gradients,
+    passes_per_class=passes_per_class,
     presets=PRESETS,
     has_passes=True,
     order=50,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.method import OwnProcedure
 from bench.protocol import ALL_OPERATIONS, Augment, Start
-from methods.gradient import PRESETS, GradientMatching, match_gradients
+from methods.gradient import PRESETS, GradientMatching, match_gradients, passes_per_class
 
 
 class SiameseGradientMatching(GradientMatching):
@@ -23,6 +23,7 @@ METHOD = OwnProcedure(
     citation="Zhao and Bilen 2021",
     settings=SiameseGradientMatching,
     procedure=match_gradients,
+    passes_per_class=passes_per_class,
     presets=PRESETS,
     has_passes=True,
     order=60,

@@ -67,6 +67,12 @@ class GradientMatching(Settings):
         return self.outer or outer, self.inner or inner
 
 
+def passes_per_class(settings: GradientMatching, ipc: int) -> float:
+    """Return how many images of a class pass through the network; a pass with gradient counts as three, with two as six."""
+    outer, inner = settings.loops(ipc)
+    return float(settings.iterations * outer * (3 * settings.real_batch + 6 * ipc + 3 * inner * ipc))
+
+
 def gradient_distance(real: Sequence[Tensor], syn: Sequence[Tensor]) -> Tensor:
     """Return the sum over weights and their rows of 1 - <g, h> / (|g| |h| + 1e-6), a scalar.
 

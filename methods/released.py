@@ -187,7 +187,7 @@ def released_method(text: str) -> ReleasedSet:
         raise UsageError(f"--methods {text!r}: {error}") from error
     stem = path.stem if path.is_file() else path.resolve().name
     name = PREFIX + re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")
-    return ReleasedSet(name=name, label=name, citation=text, code=content.digest, content=content)
+    return ReleasedSet(name=name, label=name, citation=text, code=content.digest, content=content, files=(path,))
 
 
 def renormalised(images: Tensor, mean: Sequence[float], std: Sequence[float], bundle: Bundle) -> Tensor:

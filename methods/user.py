@@ -62,10 +62,11 @@ def user_method(text: str) -> FeatureMatching:
 
     """
     function, code = load_callable(text)
-    name = text.rpartition(":")[2]
+    path, _, name = text.rpartition(":")
     loss = loss_class(function, text)
     try_loss(loss, text)
-    return FeatureMatching(name=name, label=name, citation=text, settings=loss, code=code)
+    files = own_files(Path(path))
+    return FeatureMatching(name=name, label=name, citation=text, settings=loss, code=code, files=files)
 
 
 def load_callable(text: str) -> tuple[Callable[..., Any], str]:
@@ -104,6 +105,11 @@ def code_of(path: Path) -> str:
         content = file.read_bytes()
         digest.update(f"\0{file.relative_to(path.parent).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
+
+
+def own_files(path: Path) -> tuple[Path, ...]:
+    """Return a user's file, and those that it imports from beside it."""
+    return (path, *_imported_files(path))
 
 
 def _imported_files(path: Path) -> list[Path]:

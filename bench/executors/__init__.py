@@ -2,27 +2,193 @@
 
 An executor has one method:
 
-    map(start, digests) -> records, as they finish
+    map(specs) -> records, as they finish
 
-`start` is a function that can be sent to another process. There it takes the number of the worker and returns the worker: a
-function that takes the hash of a cell, runs that cell and returns its record. Records and images lie in the folder of the run
-afterwards.
+Afterwards records and images lie in the folder of the run, wherever the cells were run. A file here has a function
+`make(driver)`, which returns its executor; `EXECUTORS` names the file, its settings, and what has to be installed for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from bench.errors import UsageError, unknown
 from bench.records import RunRecord
+from bench.settings import Count, NonNegative, NonNegativeInt, Positive, Settings
+from bench.spec import RunSpec
+from bench.storage import distilled, write_record
 
-Worker = Callable[[str], RunRecord]
-Start = Callable[[int], Worker]
-"""Takes the number of the worker, from 0: threads and devices are dealt out by it."""
+if TYPE_CHECKING:
+    from bench.estimates import Estimates
+    from bench.runner import Observer, Runner
+    from bench.types import Bundle
+    from bench.work import Work
 
 
 class Executor(Protocol):
     """Runs cells somewhere."""
 
-    def map(self, start: Start, digests: Sequence[str]) -> Iterator[RunRecord]:
-        """Yield the record of each cell as it finishes; a failed cell has a failed record."""
+    def map(self, specs: Sequence[RunSpec]) -> Iterator[RunRecord]:
+        """Yield the record of each cell as it finishes; a failed cell has a failed record.
+
+        Raises:
+            UsageError: where nothing can be run, as where no cluster answers.
+            Interrupted: where a signal came; the cells that were at work have written resume states then.
+
+        """
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What an executor is made from, in the process that drives the grid.
+
+    Attributes:
+        work: what workers in other processes are given.
+        runner: runs cells in this process.
+        observer: is told of each cell, by the executor.
+        jobs: how many cells may run side by side; None leaves it to the executor.
+        choice: the executor's own settings.
+        bundle: returns a dataset by its name, with its published test split.
+        estimates: returns what cells will take, by records.
+
+    """
+
+    work: Work
+    runner: Runner
+    observer: Observer
+    jobs: int | None
+    choice: Choice
+    bundle: Callable[[str], Bundle]
+    estimates: Callable[[], Estimates]
+
+    def longest_first(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+        """Return the cells in the order that leaves the fewest workers idle at the end."""
+        return sorted(specs, key=self.estimates().seconds, reverse=True)
+
+    def lost(self, spec: RunSpec, reason: str) -> RunRecord:
+        """Return the record of a cell that no worker came back with, and write it where there is no result."""
+        record = self.runner.lost(spec, reason)
+        if distilled(self.work.folder, spec) is None:
+            write_record(self.work.folder, record)
+        return record
+
+    def finished(self, record: RunRecord) -> RunRecord:
+        """Return the record of a cell that another process ran, when the observer has been told."""
+        self.observer.started(record.spec)
+        self.observer.finished(record)
+        return record
+
+
+class LocalSettings(Settings):
+    """The executor `local` has no settings of its own."""
+
+
+class RaySettings(Settings):
+    """What a cell takes of a Ray cluster besides its threads: `gpus`, which may be a fraction, and `memory` in GiB.
+
+    Without `memory` it is what cells like it took, as `--dry-run` shows, and half as much again.
+    """
+
+    gpus: NonNegative = 0.0
+    memory: Positive | None = None
+
+
+class SlurmSettings(Settings):
+    """What each job asks Slurm for, in sbatch's words: one job a cell, in a job array.
+
+    `time` is the limit in minutes. A job that reaches it is queued again, at most `requeues` times, and goes on from its resume
+    state. `memory` in GiB is taken as in `RaySettings`. `cluster` is `slurm`, or, to try a grid without Slurm, submitit's
+    `local` (processes) or `debug` (this process).
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: Count = 240
+    requeues: NonNegativeInt = 20
+    gpus: NonNegativeInt = 0
+    memory: Positive | None = None
+    cluster: Literal["slurm", "local", "debug"] = "slurm"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An executor that `--executor` names: its settings, the library that it needs, and the file that installs it."""
+
+    settings: type[Settings]
+    library: str = ""
+    requirements: str = ""
+
+
+EXECUTORS = {
+    "local": Kind(LocalSettings),
+    "ray": Kind(RaySettings, "ray", "requirements-ray.txt"),
+    "slurm": Kind(SlurmSettings, "submitit", "requirements-slurm.txt"),
+}
+
+
+OWNERS = tuple(name for name, kind in EXECUTORS.items() if kind.settings.model_fields)
+"""The executors that have settings: names that may stand after `--set`, and that no method may have."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The executor of a run: its name, its settings, and the address of a cluster, empty where none is named."""
+
+    name: str
+    settings: Any
+    address: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether cells run on this machine, in processes of the suite's own."""
+        return self.name == "local"
+
+    def device(self, text: str) -> str:
+        """Return the device of workers, which may be elsewhere, for the text after `--device`.
+
+        Elsewhere `auto` is a GPU where cells ask for one, and the processor where they do not.
+        """
+        if self.is_local:
+            return text
+        option = f"--device {text!r} with --executor {self.name}"
+        if text not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"{option}: {self.name} chooses among GPUs; valid: auto, cpu, cuda")
+        if text == "cuda" and not self.settings.gpus:
+            raise UsageError(f"{option}: no cell asks for a GPU; valid: --set {self.name}.gpus=1")
+        return ("cuda" if self.settings.gpus else "cpu") if text == "auto" else text
+
+
+def choose(name: str, texts: Mapping[str, Mapping[str, str]], *, address: str | None) -> Choice:
+    """Return the executor that the command line names.
+
+    Args:
+        name: as after `--executor`.
+        texts: what was typed after `--set`, by owner and field.
+        address: as after `--ray-address`.
+
+    Raises:
+        UsageError: where there is none of that name, it is not installed, or a setting of any executor is not valid.
+
+    """
+    if name not in EXECUTORS:
+        raise unknown("--executor", name, EXECUTORS)
+    if address is not None and name != "ray":
+        raise UsageError(f"--ray-address {address!r}: the executor is {name!r}; valid: with --executor ray")
+    settings = {owner: kind.settings.from_texts(texts.get(owner, {}), owner=owner) for owner, kind in EXECUTORS.items()}
+    kind = EXECUTORS[name]
+    if kind.library and find_spec(kind.library) is None:
+        line = f"pip install -r {kind.requirements}"
+        raise UsageError(f"--executor {name} needs the library {kind.library!r}, which is not installed; to install it: {line}")
+    return Choice(name, settings[name], address or "")
+
+
+def make(choice: Choice, driver: Driver) -> Executor:
+    """Return the executor that was chosen."""
+    executor: Executor = import_module(f"bench.executors.{choice.name}").make(driver)
+    return executor

@@ -1,4 +1,4 @@
-"""Several processes on this machine, each with cores of its own.
+"""Processes on this machine, each with cores of its own.
 
 Two torch processes whose OpenMP threads wait for each other on the same cores slow each other ten- to twentyfold. So each
 worker is bound to its own cores, and `jobs` times `threads` may not exceed those that there are.
@@ -15,74 +15,88 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench import interrupts
-from bench.executors import Start, Worker
+from bench.errors import LostWorkersError
+from bench.executors import Driver
 from bench.records import RunRecord
+from bench.spec import RunSpec
+from bench.work import Work, run_cell
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
+
+    from bench.runner import Runner
 
 _POLL_SECONDS = 0.5
 _MOST_DEATHS = 3
 """So many workers may die, one after another, before a cell has finished between them; more is no accident."""
 
-_worker: Worker | None = None
+_runner: Runner | None = None
 
 
-def _prepare(numbers: Queue[int], start: Start, threads: int) -> None:
+def make(driver: Driver) -> Local:
+    """Return the executor."""
+    return Local(driver)
+
+
+def _prepare(numbers: Queue[int], work: Work) -> None:
     """Make this process a worker: take a number, bind it to its cores, and begin."""
-    global _worker
+    global _runner
     number = numbers.get()
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[number * threads : (number + 1) * threads])
-    _worker = start(number)
+        os.sched_setaffinity(0, cores[number * work.threads : (number + 1) * work.threads])
+    _runner = work.open(number)
 
 
-def _run(digest: str) -> str:
-    """Return the record of a cell as JSON: settings of a user's loss have a class that other processes do not know."""
-    assert _worker is not None
+def _run(text: str) -> str:
+    """Return the record of a cell."""
+    assert _runner is not None
     with interrupts.listening():
-        return _worker(digest).model_dump_json()
+        return run_cell(_runner, text).model_dump_json()
 
 
 @dataclass(frozen=True)
 class Local:
-    """Runs cells in `jobs` processes of `threads` threads each, in the order in which they are given."""
+    """Runs cells in this process, or in `driver.jobs` processes, those with most work first."""
 
-    jobs: int
-    threads: int
+    driver: Driver
 
-    def map(self, start: Start, digests: Sequence[str]) -> Iterator[RunRecord]:
+    def map(self, specs: Sequence[RunSpec]) -> Iterator[RunRecord]:
         """Yield records as they finish. A cell whose worker was killed is run again by another one.
 
         Raises:
-            RuntimeError: where workers die again and again.
+            LostWorkersError: where workers die again and again.
             Interrupted: where a signal came; workers have written resume states then.
 
         """
-        left, deaths = list(digests), 0
+        jobs = self.driver.jobs or 1
+        if jobs == 1:
+            yield from self.driver.runner.run(specs)
+            return
+        left, deaths = {spec.hash: spec.model_dump_json() for spec in self.driver.longest_first(specs)}, 0
         while left:
             try:
-                for record in self._pool(start, left):
-                    left.remove(record.hash)
+                for record in self._pool(jobs, list(left.values())):
+                    del left[record.hash]
                     deaths = 0
-                    yield record
+                    yield self.driver.finished(record)
             except BrokenProcessPool:
                 deaths += 1
                 if deaths > _MOST_DEATHS:
-                    raise RuntimeError(
-                        f"{deaths} workers were killed without finishing a cell; is memory too small for {self.jobs} at once?"
+                    reason = f"is memory too small for {jobs} at once?"
+                    raise LostWorkersError(
+                        f"{deaths} workers were killed without finishing a cell; {reason} What is finished is kept"
                     ) from None
 
-    def _pool(self, start: Start, digests: Sequence[str]) -> Iterator[RunRecord]:
+    def _pool(self, jobs: int, texts: Sequence[str]) -> Iterator[RunRecord]:
         """Yield the records of cells as one pool of processes finishes them."""
         context = multiprocessing.get_context("spawn")
         numbers: Queue[int] = context.Queue()
-        for number in range(self.jobs):
+        for number in range(jobs):
             numbers.put(number)
-        arguments: tuple[Any, ...] = numbers, start, self.threads
-        with ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_prepare, initargs=arguments) as pool:
-            waiting: set[Future[str]] = {pool.submit(_run, digest) for digest in digests}
+        arguments: tuple[Any, ...] = numbers, self.driver.work
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=arguments) as pool:
+            waiting: set[Future[str]] = {pool.submit(_run, text) for text in texts}
             try:
                 while waiting:
                     done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 from bench.method import FeatureMatching, OwnProcedure
 from methods import METHODS
@@ -20,6 +21,11 @@ SELECTION = tuple(name for name in SMALL if name not in (*MATCHING, *OWN_LOOP))
 FIGURES = ("answer", "accuracy_1", "pareto_1", "timing_1")
 TABLES = ("table2.md", "table2.csv", "table2.tex", "transfer.md", "transfer.csv", "transfer.tex", "timing.md", "timing.csv")
 REPORT = (*TABLES, "timing.tex", "accuracy.csv", "results.csv", "results.parquet", "index.html", "figures", "images")
+
+
+def cell_lines(stdout):
+    """Return the lines of a dry run that are of cells, as opposed to those of the plan below them."""
+    return [line for line in stdout.splitlines() if re.match("[0-9a-f]{16} ", line)]
 
 
 def read_csv(path):

@@ -7,6 +7,7 @@ import torchvision
 from PIL import Image
 
 import run_all
+from bench.errors import quoted
 from bench.protocol import PROFILES
 from datasets import DATASETS
 from methods import METHODS
@@ -206,7 +207,7 @@ def test_an_output_that_is_a_file_is_refused(main, tiny, tmp_path):
     file.write_text("keep me")
     status, _, stderr = main(*tiny, "--methods", "random", "--ipc", "1", "--out", file)
     assert status == 2
-    assert str(file) in stderr
+    assert f"--out {quoted(str(file))}" in stderr
     assert "Traceback" not in stderr
     assert file.read_text() == "keep me"
 

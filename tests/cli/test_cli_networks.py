@@ -5,7 +5,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from outputs import MATCHING, read_csv, read_records
+from outputs import MATCHING, cell_lines, read_csv, read_records
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -124,7 +124,7 @@ def test_a_dry_run_shows_that_an_evaluation_is_missing(grid, tree):
     def shown(*options):
         status, stdout, _ = grid.run("--dry-run", *options, methods="random,dm")
         assert status == 0
-        return ["there" in line for line in stdout.splitlines()]
+        return ["there" in line for line in cell_lines(stdout)]
 
     assert shown() == [True, True]
     assert shown("--set", "eval.networks=convnet,mlp") == [False, False]

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from outputs import SMALL, WHOLE
+from outputs import SMALL, WHOLE, cell_lines
 
 from bench.networks import NETWORKS
 from bench.protocol import PROFILES, SECTIONS, STEP_SIZES
@@ -26,7 +26,7 @@ def test_a_dry_run_writes_nothing(main, tiny, tmp_path):
 def test_a_bare_command_means_every_method_on_digits_at_ipc_1_and_10(main, tmp_path, profile, seeds):
     status, stdout, _ = main(*profile, "--out", tmp_path / "out", "--dry-run")
     assert status == 0
-    cells = [line.split(maxsplit=1)[1] for line in stdout.splitlines()]
+    cells = [line.split(maxsplit=1)[1] for line in cell_lines(stdout)]
     for name in SMALL:
         for ipc in (1, 10):
             assert sum(f"digits ipc {ipc} {name} " in cell for cell in cells) == seeds
@@ -40,7 +40,7 @@ def test_a_dry_run_shows_which_cells_have_a_record(grid, main, tiny, tree):
     arguments = [*tiny, "--eval-nets=2", "--ipc", "1", "--seeds", "1,2", "--set", "kr.steps=2", "--out", grid.out, "--dry-run"]
     _, stdout, _ = main(*arguments, "--methods", "kr,whole")
     there = {record["hash"] for record in grid.records}
-    shown = {line.split()[0]: "there" in line for line in stdout.splitlines()}
+    shown = {line.split()[0]: "there" in line for line in cell_lines(stdout)}
     assert len(shown) == 4
     assert shown == {name: name in there for name in shown}
     assert sum(shown.values()) == 2  # seed 1 of each; seed 2 was never run
@@ -81,7 +81,7 @@ def hashes(main, tiny, tmp_path):
         base = ["--methods", ",".join(HASHED), "--ipc", "1", "--out", tmp_path / "none", "--dry-run"]
         status, stdout, stderr = main(*tiny, *base, *arguments)
         assert status == 0, stderr
-        names = {name: next(line.split()[0] for line in stdout.splitlines() if f" {name} " in line) for name in HASHED}
+        names = {name: next(line.split()[0] for line in cell_lines(stdout) if f" {name} " in line) for name in HASHED}
         assert len(set(names.values())) == len(HASHED)
         return names
 

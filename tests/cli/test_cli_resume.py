@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from outputs import read_csv, read_records
+from outputs import cell_lines, read_csv, read_records
 
 from bench.storage import signed
 
@@ -198,12 +198,12 @@ def test_force_runs_everything_again(again):
 def test_one_precision_is_one_cell_however_it_is_named(again, options):
     status, stdout, _, _ = again.run("--dry-run", *options)  # the profile quick runs in float32
     assert status == 0
-    assert ["there" in line for line in stdout.splitlines()] == [True, True]
+    assert ["there" in line for line in cell_lines(stdout)] == [True, True]
 
 
 def test_another_precision_is_another_cell(again):
     _, stdout, _, _ = again.run("--dry-run", "--set", "eval.precision=bf16")
-    assert ["there" in line for line in stdout.splitlines()] == [False, False]
+    assert ["there" in line for line in cell_lines(stdout)] == [False, False]
 
 
 def test_a_record_without_its_images_is_run_again(again):

@@ -1,0 +1,137 @@
+"""Grids on a real local Ray, and on submitit's own clusters; skipped where these libraries are not installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROC = Path("/proc")
+SMALL = ("eval.epochs=1", "match.real_batch=4", "network.width=8", "whole.epochs=1", "whole.batch=256")
+TINY = ("--eval-nets=1", "--threads=1", *(f"--set={setting}" for setting in SMALL))
+ITERATIONS = 20
+GRID = (*TINY, f"--iterations={ITERATIONS}", "--ipc=1", "--seeds=0,1")
+TABLES = ("accuracy.csv", "table2.csv", "table2.md", "table2.tex")
+
+LOSS = """
+from beside import note
+
+
+def slow(real, syn, *, generator):
+    if real.shape[1] == 4:  # as in the run, and not in the trial before it
+        note()
+    return (real.mean(1) - syn.mean(1)).square().sum(1)
+"""
+BESIDE = """
+import time
+from pathlib import Path
+
+
+def note():
+    time.sleep(0.1)
+    with Path({calls!r}).open("a") as file:
+        file.write("x")
+"""
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Return a function that starts `python ARGUMENTS` in a checkout, the repository's unless another one is named."""
+
+    def begin(*arguments, root=ROOT, **environment):
+        kept = {name: value for name, value in os.environ.items() if name not in ("DATA_ROOT", "RAY_ADDRESS")}
+        return subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            cwd=root,
+            env=kept | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def command(start):
+    """Return a function that runs `python ARGUMENTS` to its end: exit status, standard output, standard error."""
+
+    def call(*arguments, **options):
+        with start(*arguments, **options) as process:
+            try:
+                out, err = process.communicate(timeout=240)
+            except BaseException:
+                process.kill()
+                raise
+        return process.returncode, out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory):
+    """Return a user's loss, slow enough to be killed, which imports from beside it and leaves a mark at each call."""
+    folder = tmp_path_factory.mktemp("own")
+    calls = folder / "calls"
+    (folder / "loss.py").write_text(LOSS)
+    (folder / "beside.py").write_text(BESIDE.format(calls=str(calls)))
+    return SimpleNamespace(
+        methods=f"random,emd,{folder / 'loss.py'}:slow",
+        folder=folder,
+        calls=lambda: calls.stat().st_size if calls.exists() else 0,
+        environment={"PYTHONPATH": str(folder)},  # where the driver alone imports what lies beside the loss
+    )
+
+
+@pytest.fixture(scope="session")
+def alone(command, own, tmp_path_factory):
+    """Return the folder of the grid, run by one process."""
+    out = tmp_path_factory.mktemp("alone") / "out"
+    before = own.calls()
+    status, _, stderr = command("run_all.py", *GRID, "--methods", own.methods, "--out", out, **own.environment)
+    assert status == 0, stderr
+    assert own.calls() - before == 2 * ITERATIONS
+    return out
+
+
+def tables(out):
+    return {name: (out / "report" / name).read_bytes() for name in TABLES}
+
+
+def images(out):
+    """Return the bytes of the tensors in each file of images; safetensors shuffles the metadata before them."""
+    contents = {path.name: path.read_bytes() for path in (out / "records").glob("*.safetensors")}
+    return {name: content[8 + int.from_bytes(content[:8], "little") :] for name, content in contents.items()}
+
+
+def until(condition, process):
+    """Wait until a condition holds, or the process has ended; return what it says."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    return condition()
+
+
+def processes(text, parent=None):
+    """Return the ids of the processes whose command line has a text in it, and whose parent is `parent` where one is named."""
+    numbers = []
+    for process in PROC.glob("[0-9]*"):
+        try:
+            above = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            line = (process / "cmdline").read_text().replace("\0", " ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if text in line and parent in (None, above):
+            numbers.append(int(process.name))
+    return numbers

@@ -1,0 +1,129 @@
+"""A real local Ray of two nodes: the same bytes as one process, whatever dies on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+
+import pytest
+from conftest import GRID, ITERATIONS, images, processes, tables, until
+
+pytest.importorskip("ray", reason="needs requirements-ray.txt: tox -e cluster")
+
+from ray.cluster_utils import Cluster
+
+import run_all
+from bench.executors import remote
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Return a cluster of two nodes with a processor each."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def grid(cluster, own, tmp_path):
+    """Return the command line of the grid on the cluster, and its folder."""
+    out = tmp_path / "out"
+    arguments = (*GRID, "--methods", own.methods, "--out", str(out), "--executor", "ray", "--ray-address", cluster.address)
+    return arguments, out
+
+
+def raylet_of(node):
+    return node.all_processes["raylet"][0].process.pid
+
+
+def test_a_killed_worker_and_a_lost_node_cost_nothing_but_time(cluster, grid, start, own, alone):
+    arguments, out = grid
+    lost = next(iter(cluster.worker_nodes))
+    process = start("run_all.py", *arguments, **own.environment)
+    # The two slow cells come first, one on each node.
+    busy = until(lambda: processes("ray::digits", raylet_of(cluster.head_node)) and own.calls(), process)
+    assert busy, process.communicate()
+    until(lambda: processes("slow", raylet_of(lost)), process)
+    for victim in processes("ray::digits", raylet_of(cluster.head_node)):
+        os.kill(victim, signal.SIGKILL)
+    until(lambda: processes("ray::digits", raylet_of(cluster.head_node)), process)
+    assert processes("ray::digits", raylet_of(lost))
+    cluster.remove_node(lost, allow_graceful=False)
+    stdout, stderr = process.communicate(timeout=240)
+    cluster.add_node(num_cpus=1)
+    assert process.returncode == 0, stderr
+    assert "6 cells run, 0 there before, 0 failed" in stdout
+    assert "Traceback" not in stderr
+    assert tables(out) == tables(alone)
+    assert images(out) == images(alone)
+
+
+def test_ctrl_c_leaves_resume_states_and_the_same_command_goes_on(grid, start, command, own, alone):
+    arguments, out = grid
+    before = own.calls()
+    process = start("run_all.py", *arguments, **own.environment)
+    assert until(lambda: own.calls() > before + 2, process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "interrupted by SIGINT" in stderr
+    assert "Traceback" not in stderr
+    assert list((out / "records").glob("*.resume"))
+    status, _, stderr = command("run_all.py", *arguments, **own.environment)
+    assert status == 0, stderr
+    assert own.calls() - before == 2 * ITERATIONS  # no step was taken twice
+    assert tables(out) == tables(alone)
+
+
+@contextlib.contextmanager
+def no_marker(folder):
+    """Name a file that is not there, so that no worker sees the folder of the run."""
+    yield "nowhere"
+
+
+def test_without_a_shared_file_system_records_and_images_come_back(grid, own, alone, monkeypatch, capsys):
+    arguments, out = grid
+    monkeypatch.syspath_prepend(str(own.folder))
+    monkeypatch.setattr(remote, "marker", no_marker)
+    assert run_all.main(arguments) == 0, capsys.readouterr().err
+    assert tables(out) == tables(alone)
+    assert images(out) == images(alone)
+    assert {path.suffix for path in (out / "records").iterdir()} == {".json", ".safetensors"}
+    records = [json.loads(path.read_text()) for path in (out / "records").glob("*.json")]
+    assert {record["code"].get("commit") for record in records} == {
+        json.loads(path.read_text())["code"].get("commit") for path in (alone / "records").glob("*.json")
+    }
+    # Another evaluation network costs its evaluation only: what is there travels to the workers.
+    before = own.calls()
+    assert run_all.main([*arguments, "--set", "eval.networks=convnet,mlp"]) == 0
+    assert own.calls() == before
+    assert images(out) == images(alone)
+    renewed = [json.loads(path.read_text()) for path in (out / "records").glob("*.json")]
+    assert {len(record["evaluations"]) for record in renewed} == {2}
+
+
+def test_a_failed_cell_does_not_end_the_others(grid, own, command):
+    arguments, _ = grid
+    bad = own.folder / "bad.py"
+    bad.write_text(
+        "def bad(real, syn, *, generator):\n"
+        "    if real.shape[1] == 4:\n"
+        "        raise ValueError('no such luck')\n"
+        "    return (real.mean(1) - syn.mean(1)).square().sum(1)\n"
+    )
+    status, stdout, _ = command("run_all.py", *arguments, "--methods", f"random,{bad}:bad", "--seeds=0", "--jobs=1")
+    assert status == 1
+    assert "1 cells run, 0 there before, 1 failed" in stdout
+    assert "no such luck" in stdout
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_where_no_cluster_answers_there_is_one_line_at_once(address, tmp_path, capsys):
+    arguments = [*GRID, "--executor", "ray", "--ray-address", address, "--methods", "random"]
+    assert run_all.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"run_all.py: error: --ray-address {address!r}: no Ray cluster answers (")
+    assert error.count("\n") == 1
