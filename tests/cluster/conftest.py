@@ -114,7 +114,7 @@ def images(out):
 
 def until(condition, process):
     """Wait until a condition holds, or the process has ended; return what it says."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while time.monotonic() < end and process.poll() is None:
         value = condition()
         if value:

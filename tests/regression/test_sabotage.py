@@ -137,13 +137,28 @@ NOT_SEEN = {
     "extractor never renewed": one_extractor,
     "normalisation dropped": no_normalisation,
 }
-"""What 20 iterations on the digits do not show: the effect is smaller than the noise of one seed."""
+"""What the gate does not see, since at its small budgets the effect is smaller than the noise of one seed.
+
+Effect on the accuracy of `dm` in points, mean of seeds 10 to 12:
+
+| | digits, IPC 1 | FashionMNIST, IPC 1 |
+| --- | --- | --- |
+| augmentation unpaired | -2.5 | -3.0 |
+| no augmentation | -0.6 | 0.3 |
+| extractor never renewed | 0.4 | -1.3 |
+| normalisation dropped | 0.6 | -0.4 |
+"""
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """Return the result of a short `dm` by the code as it is."""
+    (result,) = run(SHORT, [NEW_SEED], methods=["dm"]).values()
+    return result
 
 
 @pytest.mark.parametrize("how", NOT_SEEN)
-def test_what_cannot_be_seen_is_listed_with_its_effect(how, monkeypatch, record_property):
-    (expected,) = run(DIGITS, [NEW_SEED], methods=["dm"]).values()
+def test_what_cannot_be_seen_has_an_effect_all_the_same(how, usual, monkeypatch):
     NOT_SEEN[how](monkeypatch)
-    (broken,) = run(DIGITS, [NEW_SEED], methods=["dm"]).values()
-    record_property("effect", broken.means[0] - expected.means[0])
-    assert broken.accuracies != expected.accuracies
+    (broken,) = run(SHORT, [NEW_SEED], methods=["dm"]).values()
+    assert broken.accuracies != usual.accuracies
