@@ -12,7 +12,8 @@ from types import FrameType
 
 def _end(number: int, frame: FrameType | None) -> None:
     """End a run of which modules are still being imported: there is nothing yet that has to end in order."""
-    os.write(2, b"run_all.py: interrupted by SIGINT before work started\n")
+    if os.environ.get("RANK", "0") == "0":  # under torchrun, one process says it for all
+        os.write(2, b"run_all.py: interrupted by SIGINT before work started\n")
     os._exit(128 + number)
 
 
@@ -33,11 +34,12 @@ from bench.errors import UsageError, unknown
 from bench.estimates import Estimates, Machine, measured, usual_machine
 from bench.executors import OWNERS, Choice, Driver
 from bench.grid import check_ipc, make_specs
-from bench.lazy import compute, console
+from bench.lazy import compute, console, parts
 from bench.listing import listing
 from bench.method import Method
 from bench.options import Texts, folder_path, number, numbers, option_parser, typed_texts
 from bench.protocol import SECTIONS, SEEDS, Protocol, resolve
+from bench.ranks import ALONE, Ranks
 from bench.records import RunRecord
 from bench.settings import Settings
 from bench.spec import RunSpec
@@ -78,6 +80,7 @@ class Options:
     report_only: bool
     list: bool
     dry_run: bool
+    ranks: Ranks
 
 
 def _methods(text: str) -> tuple[Method, ...]:
@@ -99,8 +102,8 @@ def _settings(texts: Texts, methods: Sequence[Method], profile: str) -> tuple[tu
     return tuple((method, checked[method.name]) for method in methods)
 
 
-def parse(arguments: Sequence[str]) -> Options:
-    """Return the options that `arguments` mean; raise `UsageError` on a mistake."""
+def parse(arguments: Sequence[str], ranks: Ranks = ALONE) -> Options:
+    """Return the options that `arguments` mean, for this one of `ranks`; raise `UsageError` on a mistake."""
     parser = option_parser(__doc__ or "", METHODS)
     typed, rest = parser.parse_known_args(arguments)
     if rest:
@@ -128,6 +131,7 @@ def parse(arguments: Sequence[str]) -> Options:
         report_only=typed.report_only,
         list=typed.list,
         dry_run=typed.dry_run,
+        ranks=ranks,
     )
 
 
@@ -149,7 +153,8 @@ def _compute(options: Options) -> Compute:
     device = options.executor.device(options.device)
     if not options.executor.is_local:
         return compute.Compute.elsewhere(device=device, precision=precision, threads=options.threads or 1)
-    return compute.Compute.choose(device=device, precision=precision, threads=options.threads, jobs=options.jobs or 1)
+    threads = options.ranks.take_cores(options.threads)
+    return compute.Compute.choose(device=device, precision=precision, threads=threads, jobs=options.jobs or 1)
 
 
 def _grid(options: Options, where: Compute, *, log: TextIO) -> tuple[list[RunSpec], Mapping[str, Fingerprint]]:
@@ -209,6 +214,8 @@ def _run_cells(
     work = _work(options, where, fingerprints)
     with interrupts.listening(), console.observer(progress, total=len(specs)) as shown:
         runner = work.runner(where, [method for method, _ in options.methods], load, shown)
+        if options.ranks.count > 1:
+            runner = parts.lead(options.ranks, work, runner, specs, log=progress)
         estimates = cache(partial(_estimates, options, where))
         driver = Driver(work, runner, shown, options.jobs, options.executor, load.whole, estimates)
         return list(executors.make(options.executor, driver).map(specs))
@@ -246,6 +253,7 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
         The exit status: 1 where a cell failed, else 0.
 
     """
+    options.ranks.check(options.executor.name, options.jobs, options.device, options.sources)
     where = _compute(options)
     specs, fingerprints = _grid(options, where, log=progress)
     present = folder.present(options.out, specs, options.checkpoints, force=options.force, look=options.dry_run, log=progress)
@@ -270,12 +278,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    return status_of("run_all.py", partial(_main, sys.argv[1:] if arguments is None else arguments))
+    ranks = Ranks.of_environment()
+    command = partial(_main, sys.argv[1:] if arguments is None else arguments, ranks)
+    return status_of("run_all.py", partial(ranks.run, command))
 
 
-def _main(arguments: Sequence[str]) -> int:
+def _main(arguments: Sequence[str], ranks: Ranks) -> int:
     with data_warnings(lambda text: sys.stderr.write(f"run_all.py: warning: {text}\n")):
-        options = parse(arguments)
+        options = parse(arguments, ranks)
         if options.list:
             sys.stdout.write(listing(METHODS.values(), DATASETS.values()) + "\n")
             return 0

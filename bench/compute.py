@@ -7,7 +7,6 @@ the processor's cache.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.compile_cost import Kind
+from bench.cores import usable_cores
 from bench.errors import UsageError, quoted
 from bench.kernels import Kernel, kernel_of
 from bench.networks.network import Network
@@ -206,11 +206,6 @@ def _checked_threads(threads: int | None, jobs: int) -> int | None:
         return threads if threads is not None or jobs == 1 else cores // jobs
     option = f"--threads {quoted(threads)}" if jobs == 1 else f"--jobs {jobs} of {threads or 1} threads each"
     raise UsageError(f"{option}: this process may use {cores} cores; valid: 1 to {cores} threads in all")
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_precision(precision: str, device: torch.device) -> RunPrecision:

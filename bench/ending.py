@@ -38,7 +38,7 @@ def status_of(program: str, command: Callable[[], int]) -> int:
         sys.stderr.write(f"{program}: interrupted by {name}; the same command, without --force, goes on from there\n")
         return 128 + number
     except LostWorkersError as error:
-        sys.stderr.write(f"{program}: error: {error}\n")
+        sys.stderr.write(f"{program}: error: {error}\n" if str(error) else "")  # of several ranks, one says it
         return 1
     except BrokenPipeError:  # whoever reads our output has seen enough, as in `--list | head`
         sys.stdout = None

@@ -22,7 +22,7 @@ class UsageError(Exception):
 
 
 class LostWorkersError(RuntimeError):
-    """Workers are killed again and again, as where memory is too small: the run ends with this one line."""
+    """Workers are killed again and again, or a rank has died: the run ends with this line, or with none where it is empty."""
 
 
 class DistillationError(RuntimeError):

@@ -104,7 +104,8 @@ class Machine:
     @classmethod
     def of(cls, hardware: Mapping[str, Any]) -> Machine:
         """Return the machine of a record, from what it says of the hardware."""
-        return cls(str(hardware.get("gpu") or hardware.get("cpu", "")), int(hardware.get("threads", 1)))
+        threads = int(hardware.get("threads", 1)) * int(hardware.get("ranks", 1))
+        return cls(str(hardware.get("gpu") or hardware.get("cpu", "")), threads)
 
     @classmethod
     def like(cls, compute: Compute, *, here: bool) -> Machine:

@@ -6,7 +6,7 @@ The test set is touched once a network, at the end.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -17,6 +17,7 @@ from bench.matching import normalise
 from bench.networks.network import Network
 from bench.networks.weights import Weights
 from bench.protocol import Training
+from bench.ranks import Ranks
 from bench.records import Evaluation, NetworkFacts, Unfinished
 from bench.task import Task
 from bench.timing import Stopwatch, peak_memory_mib, reset_peak_memory
@@ -130,11 +131,30 @@ def _train_and_test(
     tester = Tester(task.bundle, network, trainer.compute, nets=settings.nets)
     report = _Reporter(task, network, settings, len(syn.labels), together=together)
     images = network.resize(syn.images)
-    if isinstance(trainer, Ensemble):
-        return [tester.accuracy(weights) for weights in trainer.train_all(images, report)], trainer.kernel.note
-    accuracies = list(earlier.accuracies)
-    for number in range(len(accuracies), settings.nets):
-        report.done = number
-        accuracies.append(tester.accuracy(trainer.train(images, number, report)))
+    accuracies = [] if isinstance(trainer, Ensemble) else list(earlier.accuracies)
+    for numbers in rounds(range(len(accuracies), settings.nets), task.ranks, together=together):
+        report.done = len(accuracies)
+        if isinstance(trainer, Ensemble):
+            networks = trainer.train_all(images, report, numbers) if numbers else []
+        else:
+            networks = [trainer.train(images, number, report) for number in numbers]
+        tested = task.ranks.collect([tester.accuracy(weights) for weights in networks])
+        accuracies += [accuracy for of_rank in tested for accuracy in of_rank]
         keep(tuple(accuracies), earlier.seconds + time.perf_counter() - begin)
     return accuracies, trainer.kernel.note
+
+
+def rounds(numbers: range, ranks: Ranks, *, together: bool) -> Iterator[range]:
+    """Yield which networks this rank trains in each round, after which the ranks meet.
+
+    Args:
+        numbers: those that are left.
+        ranks: the processes that share them.
+        together: whether a rank trains all of its networks at once.
+
+    """
+    if together:
+        yield numbers[ranks.share(len(numbers))]
+        return
+    for begin in range(0, len(numbers), ranks.count):
+        yield numbers[begin + ranks.rank : begin + ranks.rank + 1]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from bench.evaluate import evaluate
 from bench.interrupts import Interrupted
+from bench.parts import Evaluating
 from bench.protocol import Training
 from bench.records import Evaluation, RunRecord, Unfinished, stage_name
 from bench.resume import SECONDS
@@ -52,7 +54,8 @@ class Keeper:
                 self._write()
 
         try:
-            return evaluate(task, syn, settings, name, earlier=earlier, keep=keep)
+            ours = partial(evaluate, task, syn, settings, name, earlier=earlier, keep=keep)
+            return task.ranks.lead(Evaluating.by(task, syn, settings, name, earlier), ours)
         except Interrupted:
             self._write()
             raise

@@ -46,22 +46,39 @@ def check() -> None:
         raise Interrupted(_received[0])
 
 
+def disarm() -> None:
+    """Let the end that has begun take longer than `GRACE`."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 @contextmanager
-def listening(signals: Iterable[int] = SIGNALS) -> Iterator[None]:
-    """Note `signals` while the block runs; only the main thread can, elsewhere nothing changes."""
+def listening(signals: Iterable[int] = SIGNALS, *, follow: bool = False) -> Iterator[None]:
+    """Note `signals` while the block runs; only the main thread can, elsewhere nothing changes.
+
+    Args:
+        signals: which.
+        follow: whether another process decides when this one ends: then a signal is noted, and no more.
+
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = dict.fromkeys(signals, _note) | ({signal.SIGALRM: _end} if hasattr(signal, "setitimer") else {})
+    handlers = dict.fromkeys(signals, _remember if follow else _note) | (
+        {signal.SIGALRM: _end} if hasattr(signal, "setitimer") else {}
+    )
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        disarm()
         _received.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _remember(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

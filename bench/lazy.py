@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bench import evaluate as evaluate
     from bench import hardware as hardware
     from bench import matching as matching
+    from bench import parts as parts
     from bench import recorder as recorder
     from bench import runner as runner
     from bench import threads as threads
@@ -63,6 +64,7 @@ _ENGINE = (
         "hardware",
         "matching",
         "networks.network",
+        "parts",
         "recorder",
         "runner",
         "threads",

@@ -28,6 +28,10 @@ from bench.task import Task
 from bench.threads import Workers
 from bench.types import Bundle, ContextObjective, LossContext, Objective, SyntheticSet
 
+_TRIAL_CLASSES = 3
+_TRIAL_TOLERANCE = 1e-4
+"""Relative. What a loss gives for a class alone and beside others differs by rounding, and where an iteration ends."""
+
 
 def normalise(images: Tensor, bundle: Bundle) -> Tensor:
     """Return uint8 `images` `[..., channels, H, W]` in normalised units, float32."""
@@ -72,7 +76,10 @@ def by_class(start: SyntheticSet, classes: int) -> Tensor:
 
 
 class Batches:
-    """What each step draws, whatever the method: a network, a real batch and one augmentation a class."""
+    """What each step draws, whatever the method: a network, a real batch and one augmentation a class.
+
+    Where ranks share the cell, each draws for all classes, as one process does, and takes the part of its own: `share`.
+    """
 
     def __init__(self, task: Task, network: Network, *, real_batch: int, augment: str) -> None:
         """Take the sizes and the augmentation.
@@ -87,6 +94,7 @@ class Batches:
         self.task, self.extractor, self.members = task, network, class_members(task.bundle)
         self.smallest = min(len(index) for index in self.members)
         self.size = min(real_batch, self.smallest)
+        self.share = task.ranks.share(len(self.members))
         self.augmentation = Augmentation.parse(augment, flip=task.bundle.flip)
 
     def network(self, step: int) -> Weights:
@@ -94,15 +102,16 @@ class Batches:
         return self.extractor.init(self.task.streams.generator("extractor", step)).to(self.task.compute.device)
 
     def draws(self, step: int) -> Draws:
-        """Return what augments each class at `step`, real and synthetic images alike."""
-        return self.augmentation.draw(self.task.streams.generator("augment", step), len(self.members), shared=False)
+        """Return what augments each class of the share at `step`, real and synthetic images alike."""
+        draws = self.augmentation.draw(self.task.streams.generator("augment", step), len(self.members), shared=False)
+        return Draws(draws.operations[self.share], draws.uniforms[self.share])
 
     def real(self, step: int, draws: Draws) -> Tensor:
-        """Return the real images of `step`, `[C, n, channels, H, W]`, augmented by `draws`."""
+        """Return the real images of `step`, `[C, n, channels, H, W]` of the share's C classes, augmented by `draws`."""
         return self.augmentation.apply(self.images("real", step, self.size), draws)
 
     def images(self, stream: str, step: int, count: int) -> Tensor:
-        """Return real images of every class, drawn at random.
+        """Return real images of every class of the share, drawn at random.
 
         Args:
             stream: the name of the stream of random numbers.
@@ -115,7 +124,7 @@ class Batches:
         """
         bundle, device = self.task.bundle, self.task.compute.device
         generator = self.task.streams.generator(stream, step)
-        index = draw_real(self.members, min(count, self.smallest), generator)  # [C, count]
+        index = draw_real(self.members, min(count, self.smallest), generator)[self.share]  # [C, count]
         return normalise(bundle.train.images[index].to(device, non_blocking=True), bundle)
 
 
@@ -126,12 +135,19 @@ class _Extractor:
         self.task, self.match = task, task.match
         self.network = task.network(self.match.network)
         self.batches = Batches(task, self.network, real_batch=self.match.real_batch, augment=self.match.augment)
-        work = task.iterations * self.network.flops * len(task.bundle.classes)
+        classes = len(range(len(task.bundle.classes))[self.batches.share])
+        work = task.iterations * self.network.flops * classes
         self.real_kernel = task.compute.kernel("features", self.network, work * self.batches.size)
         self.syn_kernel = task.compute.kernel("features with gradient", self.network, 3 * work * task.ipc)
 
     def __call__(self, step: int, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return real features `[C, n, d]` and synthetic ones `[C, m, d]` of `images` `[C, m, channels, H, W]` at `step`."""
+        """Return real features `[C, n, d]` and synthetic ones `[C, m, d]` of the share's classes at `step`.
+
+        Args:
+            step: its number.
+            images: of all classes, `[classes, m, channels, H, W]`.
+
+        """
         batches, compute, network = self.batches, self.task.compute, self.network
         weights = batches.network(step if self.match.extractor == "fresh" else 0)
         draws = batches.draws(step)
@@ -140,9 +156,9 @@ class _Extractor:
         real_images = network.resize(real.flatten(0, 1))
         real_features = compute.features(self.real_kernel, network, real_images, weights)
 
-        syn = network.resize(batches.augmentation.apply(images, draws).flatten(0, 1))
+        syn = network.resize(batches.augmentation.apply(images[batches.share], draws).flatten(0, 1))
         syn_features = self._synthetic_features(syn, weights)
-        return real_features.unflatten(0, real.shape[:2]), syn_features.unflatten(0, images.shape[:2])
+        return real_features.unflatten(0, real.shape[:2]), syn_features.unflatten(0, (len(real), -1))
 
     def _synthetic_features(self, images: Tensor, weights: Weights) -> Tensor:
         """Return features `[N, d]` of `images` `[N, channels, H, W]`, with gradient."""
@@ -187,15 +203,47 @@ def match(
             if watch is not None:
                 watch(step, real, syn.detach())
             with stopwatch.stage("loss"):
-                leaf = syn.detach().requires_grad_()
-                loss = loss_at(step, real, leaf).sum()
+                loss = loss_at(step, real, leaf := syn.detach().requires_grad_()).sum()
                 (slope,) = torch.autograd.grad(loss, leaf)
             with stopwatch.stage("update"):
-                images.grad = torch.autograd.grad(syn, images, slope)[0]
+                gradient = torch.autograd.grad(syn, images, slope)[0]  # zero for the classes of other ranks
+                loss, images.grad = task.ranks.sum(loss, gradient)
                 set_step_size(optimizer, task.match, step / task.iterations)
                 optimizer.step()
             recorder.add(loss)
     return recorder.finish(start.labels, extract.notes)
+
+
+def undivided(objective: Objective | ContextObjective, network: Network) -> str:
+    """Return why classes cannot be matched on different ranks; empty where they can.
+
+    Args:
+        objective: the loss. It is tried on small features: a class alone has to give what it gives beside others.
+        network: the extractor.
+
+    """
+    if network.uses_batch:
+        return f"the batch norm of {network.label} couples the classes"
+    if not _keeps_nothing(objective):
+        return "its loss may keep something from step to step"
+    wants_context = "context" in inspect.signature(objective).parameters
+    source, names = torch.Generator().manual_seed(0), tuple(f"class {label}" for label in range(_TRIAL_CLASSES))
+    real, syn = (torch.rand(_TRIAL_CLASSES, count, 16, generator=source) for count in (5, 3))
+
+    def loss_of(labels: Tensor) -> Tensor:
+        more = {"context": LossContext(0, 1, labels, names)} if wants_context else {}
+        loss: Tensor = objective(real[labels], syn[labels], generator=torch.Generator().manual_seed(0), **more)
+        return loss
+
+    labels = torch.arange(_TRIAL_CLASSES)
+    try:
+        with torch.no_grad():
+            alone = torch.cat([loss_of(label) for label in labels.split(1)])
+            if torch.allclose(alone, loss_of(labels), rtol=_TRIAL_TOLERANCE):
+                return ""
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's loss may raise anything
+        return f"its loss of a class alone raises {type(error).__name__}"
+    return "its loss of a class depends on other classes, or on how many there are"
 
 
 def _keeps_nothing(objective: Objective | ContextObjective) -> bool:
@@ -211,7 +259,8 @@ def _kept_by(objective: Any) -> Stateful | None:
 def _with_context(task: Task, objective: Objective | ContextObjective) -> Callable[[int, Tensor, Tensor], Tensor]:
     """Return the loss as a function of the step and both sides' features; the context is made where the loss asks for it."""
     wants_context = "context" in inspect.signature(objective).parameters
-    labels = torch.arange(len(task.bundle.classes), device=task.compute.device)
+    classes = len(task.bundle.classes)
+    labels = torch.arange(classes, device=task.compute.device)[task.ranks.share(classes)]
 
     def loss_at(step: int, real: Tensor, syn: Tensor) -> Tensor:
         more = {"context": LossContext(step, task.iterations, labels, task.bundle.classes)} if wants_context else {}

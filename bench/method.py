@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from bench.lazy import matching
+from bench.lazy import network as networks
 from bench.protocol import Match
 from bench.settings import Positive, Settings
 from bench.spec import RunSpec
@@ -147,6 +148,16 @@ class Method(ABC):
         """
         return 0.0, ""
 
+    def undivided(self, spec: RunSpec, source: Shaped) -> str:
+        """Return why one process has to distill a cell alone; empty where ranks can share its classes.
+
+        Args:
+            spec: the cell.
+            source: its dataset.
+
+        """
+        return "it does not fall into classes"
+
     def networks(self, settings: Settings) -> tuple[str, ...]:
         """Return the names of the networks that distilling uses besides the matching loop's."""
         name = getattr(settings, "network", "")
@@ -176,6 +187,15 @@ class FeatureMatching(Method):
         assert match is not None
         return float((match.iterations or 0) * classes * (match.real_batch + 3 * (spec.ipc or 0))), match.network
 
+    def undivided(self, spec: RunSpec, source: Shaped) -> str:
+        """Return what speaks against it in the loss or in the network."""
+        match, size = spec.protocol.match, spec.protocol.network
+        assert match is not None
+        shape, classes = source.shape, len(source.classes)
+        extractor = networks.fit(match.network, shape, classes=classes, width=size.width, depth=size.depth)
+        settings: Any = spec.settings
+        return matching.undivided(settings.for_cell(), extractor)
+
     def distill(self, task: Task, settings: FeatureLoss) -> SyntheticSet:
         """Return the images that the loss leads to."""
         return matching.match(task, settings.for_cell())
@@ -186,10 +206,12 @@ class OwnProcedure(Method):
     """A method with a procedure of its own: `procedure(task, settings)` returns the synthetic set.
 
     `passes_per_class(settings, ipc)` says how many images of a class pass through `settings.network`; see `passes`.
+    `by_class`: whether it falls into classes, and meets the other ranks with those of its own.
     """
 
     procedure: Callable[[Task, Any], SyntheticSet]
     passes_per_class: Callable[[Any, int], float] | None = None
+    by_class: bool = False
 
     def passes(self, spec: RunSpec, *, classes: int, images: int) -> tuple[float, str]:
         """Return what `passes_per_class` says, for all classes."""
@@ -197,6 +219,10 @@ class OwnProcedure(Method):
             return 0.0, ""
         settings: Any = self.settings.model_validate(dict(spec.settings))
         return classes * self.passes_per_class(settings, spec.ipc or 0), settings.network
+
+    def undivided(self, spec: RunSpec, source: Shaped) -> str:
+        """Return what `by_class` says."""
+        return "" if self.by_class else super().undivided(spec, source)
 
     def distill(self, task: Task, settings: Settings) -> SyntheticSet:
         """Return what the procedure makes."""

@@ -20,6 +20,8 @@ from bench.types import Progress, Snapshot, SyntheticSet, Trace
 
 _REPORT_SECONDS = 0.5
 _SNAPSHOT = "snapshot "
+_MOST_GROWTH = 10.0
+"""Of the images' root mean square, and of the loss: a cell beyond it carries a warning. Sound images grow fivefold at most."""
 
 
 class Stateful(Protocol):
@@ -78,9 +80,10 @@ class Recorder:
         self._resume = task.resume if resumable else None
         self._reported = time.monotonic()
         self._take_snapshot()
-        state = self._resume.read(task.compute.device) if self._resume else None
+        # Where ranks share a cell, the leader alone has the file.
+        state = task.ranks.same(self._resume.read(torch.device("cpu")) if self._resume else None)
         if state is not None and self._fits(state):
-            self._restore(state)
+            self._restore(state.to(task.compute.device))
         self._before = images.detach().clone()
 
     def steps(self) -> Iterator[int]:
@@ -89,7 +92,8 @@ class Recorder:
             yield len(self.losses)
             if self._resume and (self._resume.due() or interrupts.received()):
                 self._resume.write(self._state())
-            interrupts.check()
+            if self.task.ranks.leads:  # the others go on until it ends: a state is the leader's
+                interrupts.check()
 
     def add(self, loss: Tensor) -> None:
         """End an iteration whose loss was `loss`."""
@@ -206,3 +210,15 @@ def root_mean_square(images: Tensor) -> float:
 
 def _root_mean_square(images: Tensor) -> Tensor:
     return images.square().mean().sqrt()
+
+
+def divergence(trace: Trace) -> Iterator[str]:
+    """Yield in what way a distillation left the range of all sound ones: finite, but far from where it began."""
+    if trace.norms is not None and trace.norms[1] > _MOST_GROWTH * trace.norms[0]:
+        start, end = trace.norms
+        yield f"the images diverged: their root mean square grew from {start:.3g} to {end:.3g} in normalised units"
+    tenth = len(trace.loss) // 10
+    if tenth:
+        first, last = (sum(abs(loss) for loss in part) / tenth for part in (trace.loss[:tenth], trace.loss[-tenth:]))
+        if last > _MOST_GROWTH * first:
+            yield f"the loss diverged: it grew from {first:.3g} in the first tenth of the iterations to {last:.3g} in the last"

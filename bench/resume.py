@@ -32,6 +32,10 @@ class State:
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
 
+    def to(self, device: torch.device) -> State:
+        """Return the state on a device."""
+        return State({name: tensor.to(device) for name, tensor in self.tensors.items()}, self.values)
+
 
 class ResumeFile:
     """The file of one cell's resume state."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,15 @@ import torch
 
 from bench import interrupts
 from bench.compute import Compute
-from bench.errors import is_disk_error
+from bench.errors import LostWorkersError, is_disk_error
 from bench.evaluations import Keeper, failed, message, now
 from bench.hardware import code_version, hardware, library_versions
 from bench.locks import claimed
 from bench.method import Method
+from bench.parts import distill, ranks_of
 from bench.protocol import Protocol as BenchProtocol
-from bench.recorder import root_mean_square
+from bench.ranks import ALONE, Ranks
+from bench.recorder import divergence, root_mean_square
 from bench.records import Checkpoint, MethodFacts, RunRecord, stage_name, typical_iteration
 from bench.resume import ResumeFile
 from bench.seeding import Streams
@@ -28,7 +30,7 @@ from bench.spec import RunSpec
 from bench.storage import distilled, finished, read_images, write_images, write_record
 from bench.task import Task
 from bench.timing import Stopwatch, peak_memory_mib, reset_peak_memory
-from bench.types import Bundle, Progress, Snapshot, SyntheticSet, Trace
+from bench.types import Bundle, Progress, Snapshot, SyntheticSet
 
 Loader = Callable[[str, BenchProtocol, int], Bundle]
 """Loads the dataset of a name under a protocol and seed."""
@@ -39,10 +41,6 @@ Sets = Mapping[int | None, SyntheticSet]
 
 _POLL_SECONDS = 1.0
 """How long to wait before asking again whether another process is done with a cell."""
-
-
-_MOST_GROWTH = 10.0
-"""Of the images' root mean square, and of the loss: a cell beyond it carries a warning. Sound images grow fivefold at most."""
 
 
 class Observer(Protocol):
@@ -76,6 +74,7 @@ class Runner:
     labels: Mapping[str, str]
     force: bool = False
     checkpoints: tuple[int, ...] = ()
+    ranks: Ranks = ALONE
 
     def run(self, specs: Iterable[RunSpec]) -> list[RunRecord]:
         """Run the cells; a failed one is recorded with its error, and the rest goes on.
@@ -136,9 +135,7 @@ class Runner:
             checkpoints = tuple(sorted({*checkpoints, *(at.iteration for at in earlier.checkpoints)}))
             spec, earlier = spec.with_networks(tuple(dict.fromkeys((*spec.networks, *before)))), None
         try:
-            bundle = self.load(spec.dataset, spec.protocol, spec.seed)
-            streams, resume = Streams(spec.seed, spec.dataset, spec.ipc), self._resume(spec)
-            task = Task(bundle, spec, streams, self.compute, self.observer.progress, checkpoints, resume)
+            task = self.task(spec, checkpoints, self._resume(spec))
             if earlier is not None:
                 return self._evaluate(task, self._sets(task, method, earlier), earlier, saved=True)
             record, sets = self._distill(task, method)
@@ -149,6 +146,11 @@ class Runner:
             if _is_for_the_grid(error):
                 raise
             return self._failed(spec, error)
+
+    def task(self, spec: RunSpec, checkpoints: tuple[int, ...], resume: ResumeFile | None = None) -> Task:
+        """Return a cell with its data, ready to be worked on."""
+        bundle, streams = self.load(spec.dataset, spec.protocol, spec.seed), Streams(spec.seed, spec.dataset, spec.ipc)
+        return Task(bundle, spec, streams, self.compute, self.observer.progress, checkpoints, resume, self.ranks)
 
     def _failed(self, spec: RunSpec, error: BaseException) -> RunRecord:
         """Return the record of a cell that failed, and remove its resume state, which might fail again."""
@@ -164,9 +166,9 @@ class Runner:
         """Return the file of a cell's resume state."""
         return ResumeFile(self.folder / f"{spec.hash}.resume", owner=spec.hash, code=code_version()["sources"])
 
-    def _about(self, spec: RunSpec) -> dict[str, Any]:
+    def _about(self, spec: RunSpec, ranks: Ranks | None = None) -> dict[str, Any]:
         """Return what every record of a cell that ran here says, whatever comes of it."""
-        return {**self._identity(spec), **self._provenance()}
+        return {**self._identity(spec), **self._provenance(ranks or self.ranks)}
 
     def _identity(self, spec: RunSpec) -> dict[str, Any]:
         """Return which cell a record is of."""
@@ -177,18 +179,19 @@ class Runner:
             "dataset_label": self.labels.get(spec.dataset, spec.dataset),
         }
 
-    def _provenance(self) -> dict[str, Any]:
+    def _provenance(self, ranks: Ranks) -> dict[str, Any]:
         """Return on what, with what and by which code a result is made."""
         machine = hardware(self.compute.device) | {"threads": self.compute.threads}
+        machine |= {"ranks": ranks.count} if ranks.count > 1 else {}
         return {"hardware": machine, "versions": library_versions(), "code": code_version()}
 
     def _distill(self, task: Task, method: Method) -> tuple[RunRecord, Sets]:
         """Return the record of distilling, without evaluations, and what is to be evaluated."""
-        bundle, device = task.bundle, self.compute.device
+        bundle, device, ranks = task.bundle, self.compute.device, ranks_of(task, method)
         reset_peak_memory(device)
         stopwatch = Stopwatch(device)
         with stopwatch.stage("total"):
-            syn = method.distill(task, task.spec.settings)
+            syn = distill(task, method, ranks)
         trace = syn.trace
         rms_start, rms_end = trace.norms or (None, None)
         record = RunRecord(
@@ -200,17 +203,18 @@ class Runner:
             rms_start=rms_start,
             rms_end=rms_end,
             angle=trace.angle,
-            warnings=tuple(_divergence(trace)),
+            warnings=tuple(divergence(trace)),
             checkpoints=tuple(map(partial(_checkpoint, trace.iteration_seconds), trace.snapshots)),
             details={
                 "train_images": len(bundle.train),
                 "test_images": len(bundle.test),
                 "smallest_class": int(bundle.train.labels.bincount().min()),  # a real batch is never larger
                 "kernels": dict(trace.kernels),
+                "labels": "soft" if syn.labels.dim() == 2 else "hard",
                 **({"chunk_bytes": self.compute.chunk_bytes} if self.compute.chunk_bytes else {}),
             },
             finished=now(),
-            **self._about(task.spec),
+            **self._about(task.spec, ranks),
         )
         return record, {None: syn} | {at.iteration: SyntheticSet(at.images, syn.labels) for at in trace.snapshots}
 
@@ -239,7 +243,7 @@ class Runner:
                     raise
                 failures[stage_name(name, iteration)], trace = message(error), traceback.format_exc()
                 continue
-            evaluation = evaluation.model_copy(update={**self._provenance(), "finished": now()})
+            evaluation = evaluation.model_copy(update={**self._provenance(self.ranks), "finished": now()})
             keeper.add(evaluation, task.spec, iteration)
         record = keeper.record
         if not failures:
@@ -274,22 +278,10 @@ class Runner:
 
 
 def _is_for_the_grid(error: BaseException) -> bool:
-    """Return whether an error is of more than one cell: nothing can be written, or an accelerator's memory is full."""
-    return is_disk_error(error) or isinstance(error, torch.OutOfMemoryError)
+    """Return whether an error is of more than one cell: nothing can be written, memory is full, or a rank has died."""
+    return is_disk_error(error) or isinstance(error, torch.OutOfMemoryError | LostWorkersError)
 
 
 def _checkpoint(seconds: tuple[float, ...], at: Snapshot) -> Checkpoint:
     """Return what a record says of a checkpoint before it is evaluated; `seconds` are those of each iteration."""
     return Checkpoint(iteration=at.iteration, seconds=sum(seconds[: at.iteration]), rms=root_mean_square(at.images))
-
-
-def _divergence(trace: Trace) -> Iterator[str]:
-    """Yield in what way a distillation left the range of all sound ones: finite, but far from where it began."""
-    if trace.norms is not None and trace.norms[1] > _MOST_GROWTH * trace.norms[0]:
-        start, end = trace.norms
-        yield f"the images diverged: their root mean square grew from {start:.3g} to {end:.3g} in normalised units"
-    tenth = len(trace.loss) // 10
-    if tenth:
-        first, last = (sum(abs(loss) for loss in part) / tenth for part in (trace.loss[:tenth], trace.loss[-tenth:]))
-        if last > _MOST_GROWTH * first:
-            yield f"the loss diverged: it grew from {first:.3g} in the first tenth of the iterations to {last:.3g} in the last"

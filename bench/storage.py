@@ -198,7 +198,11 @@ def _problem(path: Path, record: RunRecord, other: RunRecord | None) -> RecordPr
         reason = f"it is {kind} {record.hash}.json, which counts; to remove it: rm {shlex.quote(str(path))}"
         return RecordProblem(path=path, reason=reason)
     if path.stem != record.hash:
-        reason = f"it holds the record of {record.spec.label}, and counts as that; the next run renames it {record.hash}.json"
+        place = path.with_name(f"{record.hash}.json")
+        reason = (
+            f"it holds the record of {record.spec.label}, and counts as that; the next run renames it {place.name}; "
+            f"to do so now: mv {shlex.quote(str(path))} {shlex.quote(str(place))}"
+        )
         return RecordProblem(path=path, reason=reason, counted=True)
     return None
 

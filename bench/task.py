@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.lazy import network as networks
 from bench.protocol import Match, Training
+from bench.ranks import ALONE, Ranks
 from bench.seeding import Streams
 from bench.spec import RunSpec
 from bench.types import Bundle, Progress
@@ -23,7 +24,7 @@ class Task:
     """One cell to work on: its data, description and streams of random numbers, the device, and where to report progress.
 
     `checkpoints`: the iterations after which the images are kept too, for learning curves. `resume`: the file of the cell's
-    resume state, if it is to have one.
+    resume state, if it is to have one. `ranks`: the processes among which the cell is divided.
     """
 
     bundle: Bundle
@@ -33,6 +34,7 @@ class Task:
     report: Callable[[Progress], None]
     checkpoints: tuple[int, ...] = ()
     resume: ResumeFile | None = None
+    ranks: Ranks = ALONE
 
     @property
     def ipc(self) -> int:

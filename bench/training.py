@@ -210,14 +210,21 @@ class Ensemble(Trainer):
         fits = task.compute.at(settings.precision).chunk(network, images, training=False) == images
         return task.compute.device.type != "cpu" and not network.uses_batch and fits
 
-    def train_all(self, images: Tensor, report: Report) -> list[Weights]:
-        """Return the weights of every network after its last epoch on `images` `[N, channels, H, W]`."""
-        count = self.settings.nets
-        generators = [self.streams.generator(self.stage, number) for number in range(count)]
+    def train_all(self, images: Tensor, report: Report, numbers: Sequence[int] | None = None) -> list[Weights]:
+        """Return the weights of networks after their last epoch.
+
+        Args:
+            images: what to train on, `[N, channels, H, W]`.
+            report: called before each batch.
+            numbers: which networks, from 0; None stands for all.
+
+        """
+        numbers = range(self.settings.nets) if numbers is None else numbers
+        generators = [self.streams.generator(self.stage, number) for number in numbers]
         weights = Weights.stack([self.network.init(generator) for generator in generators])  # each tensor [networks, ...]
         weights = weights.to(self.compute.device).trainable()
         self.follow_schedule(images, weights, generators, report)
-        return [weights.select(number) for number in range(count)]
+        return [weights.select(place) for place in range(len(numbers))]
 
     def step(self, images: Tensor, index: Tensor, weights: Weights, generators: Generators) -> None:
         """Leave the gradients of a batch in the weights of each network; `index` `[networks, n]` names each one's images."""

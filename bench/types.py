@@ -81,6 +81,10 @@ class SyntheticSet:
     labels: Tensor
     trace: Trace = Trace()
 
+    def to(self, device: torch.device | str) -> SyntheticSet:
+        """Return the set on a device."""
+        return SyntheticSet(self.images.to(device), self.labels.to(device), self.trace)
+
 
 class Objective(Protocol):
     """A distance between two sets of feature vectors, class by class.
@@ -105,7 +109,7 @@ class LossContext:
     """What a loss in the second form gets at each call, as its keyword argument `context`.
 
     `step`: the number of the iteration, from 0, of `iterations`. `labels`: the class of each row of the features, `[C]`.
-    `classes`: the classes' names, in the order of labels.
+    `classes`: the names of all classes, in the order of labels. Where ranks share a cell, the rows are of some classes only.
     """
 
     step: int

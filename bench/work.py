@@ -89,7 +89,13 @@ class Work:
 
 
 def run_cell(cells: Runner, text: str) -> RunRecord:
-    """Return the record of a cell, run here.
+    """Return the record of a cell, run here; `described` says what the arguments are."""
+    [record] = cells.run([described(cells, text)])
+    return record
+
+
+def described(cells: Runner, text: str) -> RunSpec:
+    """Return a cell from its description, with settings of its method's own class.
 
     Args:
         cells: what runs it.
@@ -104,5 +110,4 @@ def run_cell(cells: Runner, text: str) -> RunRecord:
     if method.code != spec.code:
         raise UsageError(f"--methods {method.citation!r} was changed while the grid ran; start the run again")
     settings = method.settings.model_validate(dict(spec.settings))
-    [record] = cells.run([spec.model_copy(update={"settings": settings})])
-    return record
+    return spec.model_copy(update={"settings": settings})

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from bench.types import LossContext
+
 _REVIEW = 24
 """The step before which units that cannot become active again are set aside: their momentum needs some twenty to decay."""
 
@@ -49,24 +51,30 @@ class Critics:
         return cls(*(torch.stack(tensors) for tensors in zip(*(critic.parameters() for critic in critics), strict=True)))
 
 
-def init_critics(like: Tensor, *, hidden: int, generator: torch.Generator) -> Critics:
+def init_critics(like: Tensor, *, hidden: int, generator: torch.Generator, context: LossContext | None = None) -> Critics:
     """Draw a critic for each class from torch's default for linear layers, U(±1/sqrt(fan in)).
 
     Args:
         like: features, `[C, n, d]`, whose shape, dtype and device the critics fit.
         hidden: the width of the hidden layer.
         generator: a CPU generator.
+        context: where `like` has the features of some classes only, which these are: critics are drawn for all, so that a class
+            has the same one whoever draws it.
 
     Returns:
         `C` critics.
 
     """
-    classes, _, dim = like.shape
+    dim = like.shape[2]
+    classes = len(context.classes) if context else len(like)
     shapes = ((classes, hidden, dim), dim), ((classes, hidden), dim), ((classes, hidden), hidden)
     tensors = []
     for shape, fan_in in shapes:
         bound = fan_in**-0.5
-        tensors.append(torch.empty(shape).uniform_(-bound, bound, generator=generator).to(like, non_blocking=True))
+        values = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        if context and len(like) < classes:
+            values = values[context.labels.cpu()]
+        tensors.append(values.to(like, non_blocking=True))
     return Critics(*tensors)
 
 

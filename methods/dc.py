@@ -14,6 +14,7 @@ METHOD = OwnProcedure(
     passes_per_class=passes_per_class,
     presets=PRESETS,
     has_passes=True,
+    by_class=True,
     order=50,
     color="#56b4e9",
 )

@@ -26,6 +26,7 @@ METHOD = OwnProcedure(
     passes_per_class=passes_per_class,
     presets=PRESETS,
     has_passes=True,
+    by_class=True,
     order=60,
     color="#ca9161",
 )

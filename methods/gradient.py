@@ -6,6 +6,8 @@ Each iteration draws a network θ and takes `outer` steps on the images S, with 
 
 L is the mean cross-entropy, T_c a real batch of class c, A its augmentation: none in DC, one drawn for both in DSA (Zhao and
 Bilen 2021). D is `gradient_distance`.
+
+Where ranks share a cell, each takes the gradients of its own classes. All train the same θ on all images, with the same draws.
 """
 
 from __future__ import annotations
@@ -173,35 +175,37 @@ class GradientLoop:
         losses = []
         for turn in range(self.outer):
             # Steps on the images are counted through, so that with one outer step the draws are those of feature matching.
-            losses += self.step(number * self.outer + turn, weights)
+            losses.append(self.step(number * self.outer + turn, weights))
             with self.recorder.stopwatch.stage("update"):
                 for _ in range(self.inner if turn < self.outer - 1 else 0):
                     images = self.network.resize(self.images.detach().flatten(0, 1))
                     self.trainer.epoch(images, weights, optimizer, generators)
         self.recorder.add(torch.stack(losses).sum() / self.outer)
 
-    def step(self, step: int, weights: Weights) -> list[Tensor]:
-        """Take one step on the images; return the loss of each class."""
-        stopwatch, network = self.recorder.stopwatch, self.network
+    def step(self, step: int, weights: Weights) -> Tensor:
+        """Take one step on the images; return the loss, a scalar: the sum over the classes."""
+        stopwatch, network, labels = self.recorder.stopwatch, self.network, range(len(self.images))[self.batches.share]
         draws = self.batches.draws(step)
         with stopwatch.stage("features"):
             real = self.batches.real(step, draws)
             targets = [
                 real_gradients(self.task.compute, self.kernel, network.resize(part), label, weights, chunk=self.chunk)
-                for label, part in enumerate(real)
+                for label, part in zip(labels, real, strict=True)
             ]
         losses, slopes = [], []
         with stopwatch.stage("loss"):
-            syn = self.batches.augmentation.apply(self.images, draws)
-            for label, part in enumerate(syn.detach()):  # class by class, so that one class's graph is held at a time
+            syn = self.batches.augmentation.apply(self.images[self.batches.share], draws)
+            # Class by class, so that one class's graph is held at a time.
+            for label, target, part in zip(labels, targets, syn.detach(), strict=True):
                 leaf = part.requires_grad_()
-                loss = class_loss(network, targets[label], network.resize(leaf), label, weights)
+                loss = class_loss(network, target, network.resize(leaf), label, weights)
                 slopes.append(torch.autograd.grad(loss, leaf)[0])
                 losses.append(loss.detach())
         with stopwatch.stage("update"):
-            self.images.grad = torch.autograd.grad(syn, self.images, torch.stack(slopes))[0]
+            gradient = torch.autograd.grad(syn, self.images, torch.stack(slopes))[0]  # zero for the classes of other ranks
+            loss, self.images.grad = self.task.ranks.sum(torch.stack(losses).sum(), gradient)
             self.optimizer.step()
-        return losses
+        return loss
 
 
 def match_gradients(task: Task, settings: GradientMatching) -> SyntheticSet:

@@ -13,6 +13,8 @@ from methods.critic import CriticTraining, init_critics
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bench.types import LossContext
+
 
 class KantorovichRubinstein(FeatureLoss):
     """mean_i f(x_i) - mean_j f(y_j) for a critic f that is trained to maximise it with all its parameters in [-clip, clip].
@@ -36,13 +38,15 @@ class KantorovichRubinstein(FeatureLoss):
     critic_optimizer: Optimizer = "adam"
     precision: Precision = "auto"
 
-    def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
+    def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator, context: LossContext | None = None) -> Tensor:
         """Return the loss of each class, `[C]`.
 
         Args:
             real: features of the real images, `[C, n, d]`.
             syn: features of the synthetic images, `[C, m, d]`.
             generator: the critics' first parameters are drawn from it.
+            context: where `real` and `syn` are of some classes only, which these are; each has the critic that it would have
+                among all.
 
         """
         training = CriticTraining(
@@ -52,7 +56,7 @@ class KantorovichRubinstein(FeatureLoss):
             optimizer=self.critic_optimizer,
             dtype=torch.bfloat16 if self.precision == "bf16" else real.dtype,
         )
-        critics = init_critics(real, hidden=self.hidden, generator=generator)
+        critics = init_critics(real, hidden=self.hidden, generator=generator, context=context)
         critics = training.train(critics, real, syn.detach())
         return critics(real).mean(1) - critics(syn).mean(1)
 

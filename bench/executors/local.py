@@ -7,7 +7,6 @@ worker is bound to its own cores, and `jobs` times `threads` may not exceed thos
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench import interrupts
+from bench.cores import bind
 from bench.errors import LostWorkersError
 from bench.executors import Driver
 from bench.records import RunRecord
@@ -42,9 +42,7 @@ def _prepare(numbers: Queue[int], work: Work) -> None:
     """Make this process a worker: take a number, bind it to its cores, and begin."""
     global _runner
     number = numbers.get()
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[number * work.threads : (number + 1) * work.threads])
+    bind(number, work.threads)
     _runner = work.open(number)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import ray
 
 from bench import interrupts
-from bench.compute import usable_cores
+from bench.cores import usable_cores
 from bench.errors import UsageError, is_disk_error
 from bench.executors import Driver, RaySettings, remote, snapshot
 from bench.records import RunRecord

@@ -23,7 +23,7 @@ import submitit
 from submitit.helpers import Checkpointable
 
 from bench import interrupts
-from bench.compute import usable_cores
+from bench.cores import usable_cores
 from bench.errors import UsageError
 from bench.executors import Driver, SlurmSettings, snapshot
 from bench.interrupts import Interrupted
