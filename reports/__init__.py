@@ -24,7 +24,8 @@ def write_report(
 ) -> Path:
     """Write a report from the records in `<out>/records/` of one or several folders, and return its page.
 
-    It is written beside an old one and takes its place in whole. Where no page is wanted, the folder is returned.
+    It is written beside an old one and takes its place in whole. Where no page is wanted, the folder is returned. Where there
+    are many records, processes draw figures: a script that calls this does so behind `if __name__ == "__main__":`.
 
     Args:
         out: the folder that holds `records/`.

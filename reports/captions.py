@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from bench.protocol import PROFILES, Protocol
+from bench.protocol import PROFILES
 from bench.records import Evaluation, RunRecord
 from bench.spec import RunSpec
 from reports.names import protocol_fields, run_precision
@@ -84,15 +85,18 @@ def _changed(spec: RunSpec) -> dict[str, Any]:
     name = spec.protocol.profile
     if name not in PROFILES:
         return {}
-    usual = protocol_fields(_complete(PROFILES[name], spec.ipc or 1))
+    usual = _usual(name, spec.ipc or 1)
     fields = protocol_fields(spec.protocol, precision=run_precision(spec))
     sizes = {field for field in ("match.rate", "match.lr_images") if fields.get(field) is None}
     return {field: value for field, value in fields.items() if field not in {"network.depth", *sizes} and usual[field] != value}
 
 
-def _complete(protocol: Protocol, ipc: int) -> Protocol:
-    """Return the protocol with iterations and the size of a step, as the descriptions of cells have it."""
-    return protocol.changed(match=protocol.match.at_ipc(ipc).with_step() if protocol.match else None)
+@cache
+def _usual(profile: str, ipc: int) -> Mapping[str, Any]:
+    """Return the fields of a profile, with iterations and the size of a step, as the descriptions of cells have them."""
+    protocol = PROFILES[profile]
+    match = protocol.match.at_ipc(ipc).with_step() if protocol.match else None
+    return protocol_fields(protocol.changed(match=match))
 
 
 def _words(values: Iterable[object]) -> str:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from bench.records import Evaluation, RunRecord
 from bench.spec import NUMERICS, RunSpec
 from reports.commands import command, needed_file
-from reports.names import Column, dataset_rank, main_variants
+from reports.names import Column, dataset_rank
 from reports.results import Results
 
 
@@ -58,7 +58,7 @@ def decks(results: Results, folders: Mapping[str, Path], report: Path) -> list[D
         report: the folder of the page.
 
     """
-    texts, names = main_variants(results.records), results.names
+    texts, names = results.main_variants, results.names
 
     def place(record: RunRecord) -> tuple[tuple[int, str], float]:
         return dataset_rank(record.spec.dataset), float("inf") if record.spec.ipc is None else record.spec.ipc

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import pandas as pd
 
+from bench.spec import RunSpec
 from reports.comparisons import LEVEL, holm, paired_test
 from reports.names import Column, dataset_rank, flat_settings, variants
 from reports.results import Results
@@ -159,7 +160,7 @@ def _with_test(change: Change, pairs: pd.DataFrame, both: Results) -> Change:
     by_seed = differences.groupby(pairs["seed"]).mean()
     identical = not differences.any()
     observations = by_seed if len(by_seed) > 1 else differences
-    low, high, p = (0.0, 0.0, math.nan) if identical else paired_test(observations)
+    low, high, p = (0.0, 0.0, math.nan) if identical else paired_test(observations.to_numpy(float))
     seconds = [_mean(pairs, f"seconds_per_iteration_{side}") for side in ("first", "second")]
     return replace(
         change,
@@ -191,11 +192,17 @@ def _settings(pairs: pd.DataFrame, both: Results) -> str:
     """
     words: dict[str, None] = {}
     for hashes in dict.fromkeys(zip(pairs["hash_first"], pairs["hash_second"], strict=True)):
-        one, other = (flat_settings(both.by_hash[digest].spec) for digest in hashes)
+        one, other = (_every_setting(both.by_hash[digest].spec) for digest in hashes)
         for name in sorted({*one, *other}):
             if one.get(name) != other.get(name):
                 words[f"{name} {_word(one.get(name))} → {_word(other.get(name))}"] = None
     return "; ".join(words)
+
+
+def _every_setting(spec: RunSpec) -> dict[str, Any]:
+    """Return the settings of a cell with its number of iterations, whether or not that follows from the IPC."""
+    match = spec.protocol.match
+    return flat_settings(spec) | ({"match.iterations": match.iterations} if match else {})
 
 
 def _word(value: object) -> str:
@@ -215,8 +222,13 @@ def outcomes(made: Sequence[Change], first: str, second: str) -> str:
     changed = [one for one in held if one.outcome == "changed"]
     higher = sum(one.difference > 0 for one in changed)
     kinds = {kind: sum(one.outcome == kind for one in held) for kind in ("not distinguishable", "identical", "one pair")}
-    text = f"Of {len(held)} cells that both folders have, {len(changed)} changed ({higher} higher and "
-    text += f"{len(changed) - higher} lower in {second}), {kinds['not distinguishable']} cannot be told apart, "
-    text += f"{kinds['identical']} are identical, and {kinds['one pair']} have one pair of networks, which is no test. "
+    words = [f"{len(changed)} changed ({higher} higher and {len(changed) - higher} lower in {second})"]
+    words.append(f"{kinds['not distinguishable']} cannot be told apart")
+    words += [f"{kinds['identical']} are identical"] if kinds["identical"] else []
+    words += [f"{kinds['one pair']} have one pair of networks, which is no test"] if kinds["one pair"] else []
+    text = f"Of {len(held)} cells that both folders have, {', '.join(words)}. "
+    if held:
+        differences = [one.difference for one in held]
+        text += f"Differences: {min(differences):+.2f} to {max(differences):+.2f} points. "
     sides = [sum(bool(getattr(one, name)) and not one.seeds for one in made) for name in ("only_first", "only_second")]
     return f"{text}{sides[0]} more are only in {first}, {sides[1]} only in {second}."

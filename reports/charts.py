@@ -14,6 +14,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from reports.figures.learning_curves import curves
 from reports.figures.pareto import points
@@ -60,7 +61,8 @@ def library() -> str:
 
 def charts(results: Results) -> list[Chart]:
     """Return the charts that the records have something for."""
-    return [*_pareto(results), *_learning_curves(results)]
+    with debug_mode(False):  # Altair would hold each of thousands of points against the schema of any data
+        return [*_pareto(results), *_learning_curves(results)]
 
 
 def _pareto(results: Results) -> Iterator[Chart]:
@@ -150,8 +152,7 @@ def _named(frame: pd.DataFrame, results: Results) -> tuple[pd.DataFrame, alt.Par
     """Return a frame with what places and columns are called, the choice of a place, and the colours of columns."""
     names = results.names
     columns = [Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)]
-    every = map(Column, results.cells["method"], results.cells["variant"])  # of all charts, so that a column has one colour
-    colors = {names.column(column): color for column, color in palette([*every, *columns], names).items() if column in columns}
+    colors = {names.column(column): color for column, color in palette(columns, results).items()}
     places = [f"{names.dataset(dataset)}, IPC {ipc}" for dataset, ipc in zip(frame["dataset"], frame["ipc"], strict=True)]
     frame = frame.assign(name=list(map(names.column, columns)), place=places)
     options = list(dict.fromkeys(places))

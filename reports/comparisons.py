@@ -23,6 +23,7 @@ from statsmodels.stats.power import TTestPower
 
 from reports.names import Column
 from reports.results import Results
+from reports.variance import mean_by
 
 LEVEL = 0.05
 POWER = 0.8
@@ -133,7 +134,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return [p if math.isnan(p) else float(next(adjusted)) for p in values]
 
 
-def paired_test(differences: pd.Series) -> tuple[float, float, float]:
+def paired_test(differences: np.ndarray) -> tuple[float, float, float]:
     """Return the bounds of the 95 % interval of the mean of paired differences and p of the t-test; all NaN for one of them."""
     if len(differences) < 2:
         return math.nan, math.nan, math.nan
@@ -145,8 +146,10 @@ def paired_test(differences: pd.Series) -> tuple[float, float, float]:
     return float(interval.low), float(interval.high), float(test.pvalue)
 
 
-def _seed_differences(accuracies: pd.DataFrame, first: Column, second: Column) -> pd.Series:
-    return (accuracies[tuple(first)] - accuracies[tuple(second)]).dropna().groupby("seed").mean()
+def _seed_differences(accuracies: pd.DataFrame, first: Column, second: Column) -> np.ndarray:
+    """Return the mean difference of two columns in each seed, over the networks that both have."""
+    differences = (accuracies[tuple(first)] - accuracies[tuple(second)]).dropna()
+    return mean_by(differences.index.get_level_values("seed"), differences.to_numpy())
 
 
 def _pair(place: tuple[str, int], accuracies: pd.DataFrame, first: Column, second: Column) -> Comparison | None:
@@ -160,7 +163,7 @@ def _pair(place: tuple[str, int], accuracies: pd.DataFrame, first: Column, secon
 
     """
     differences = _seed_differences(accuracies, first, second)
-    if differences.empty:
+    if not len(differences):
         return None
     return Comparison(*place, first, second, float(differences.mean()), len(differences), *paired_test(differences))
 
@@ -176,13 +179,18 @@ def _with_more_seeds(comparison: Comparison, tests: int, accuracies: pd.DataFram
     """
     if comparison.outcome != "not distinguishable":
         return comparison
-    deviation = float(_seed_differences(accuracies, comparison.first, comparison.second).std())
+    deviation = float(_seed_differences(accuracies, comparison.first, comparison.second).std(ddof=1))
     if not deviation:
         return comparison
     effect, test = abs(comparison.difference) / deviation, TTestPower()
-    sizes = range(comparison.seeds + 1, MOST_SEEDS + 2)
-    place = bisect_left(sizes, POWER, key=lambda size: float(test.power(effect, size, LEVEL / tests)))
-    return replace(comparison, more_seeds=sizes[place] - comparison.seeds) if place < len(sizes) - 1 else comparison
+    sizes = range(comparison.seeds + 1, MOST_SEEDS + 1)
+
+    def power(size: int) -> float:
+        return float(test.power(effect, size, LEVEL / tests))
+
+    if not sizes or power(sizes[-1]) < POWER:
+        return comparison
+    return replace(comparison, more_seeds=sizes[bisect_left(sizes, POWER, key=power)] - comparison.seeds)
 
 
 @dataclass(frozen=True)

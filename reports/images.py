@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.cores import usable_cores
 from bench.records import RunRecord
-from reports.names import Column, dataset_rank, main_variants
+from reports.names import Column, dataset_rank
 from reports.results import Results
-from reports.sheets import MOST, Pixels, file_name, png, read_pixels, sheet
-
-_EMBEDDED = 48 * 1024
-"""Bytes up to which a sheet stands in the page itself."""
-
-_ALL_EMBEDDED = 1536 * 1024
-"""Bytes of all sheets in the page; what comes after them is linked."""
+from reports.sheets import MOST, Drawn, draw_sheet, file_name
 
 _TILE = 56
 """Pixels of the screen that an image takes at most, before zooming."""
@@ -30,13 +25,12 @@ _ACROSS = 320
 class Sheet:
     """A picture of one set, or of one start that several methods share.
 
-    `title`: of which method. `source`: the picture as a data URI, or its file. `file`: its file beside the page. `rms`: root
-    mean square of the set in normalised units. `clipped`: the percentage of values outside [0, 1]. `most`: the images of its
-    largest class. `column` is None where it is a start.
+    `title`: of which method. `file`: its file beside the page. `rms`: root mean square of the set in normalised units.
+    `clipped`: the percentage of values outside [0, 1]. `most`: the images of its largest class. `column` is None where it is a
+    start.
     """
 
     title: str
-    source: str
     file: str
     rms: float
     clipped: float
@@ -68,13 +62,12 @@ class Gallery:
 
 @dataclass(frozen=True)
 class _Set:
-    """A set that was read: whose it is, at which iteration (None: the end), what stands on the page, and its pixels."""
+    """A set that was drawn: whose it is, at which iteration (None: the end), and its sheet."""
 
     record: RunRecord
     column: Column
     iteration: int | None
-    pixels: Pixels
-    picture: bytes
+    drawn: Drawn
 
 
 def write_images(results: Results, folders: Mapping[str, Path], target: Path, left_out: list[str]) -> list[Gallery]:
@@ -87,23 +80,23 @@ def write_images(results: Results, folders: Mapping[str, Path], target: Path, le
         left_out: a line is added for each file that cannot be drawn.
 
     """
-    galleries, budget = [], _ALL_EMBEDDED
-    for (dataset, ipc), records in _one_seed(results, folders).items():
-        sets = [one for column, record in records.items() for one in _read(record, column, folders, left_out)]
-        groups: dict[tuple[object, ...], list[_Set]] = defaultdict(list)
-        for one in sets:
-            groups[one.pixels.classes, one.pixels.images.shape[1:]].append(one)
-        for members in groups.values():
-            gallery, embedded = _gallery((dataset, ipc), members, results, target, budget)
-            budget -= embedded
-            galleries.append(gallery)
+    galleries = []
+    with ThreadPoolExecutor(usable_cores()) as pool:  # what takes the time, numpy and zlib, lets other threads run
+        for place, records in _one_seed(results, folders).items():
+            outcomes = pool.map(lambda pair: _draw(pair[1], pair[0], folders), records.items())
+            groups: dict[tuple[object, ...], list[_Set]] = defaultdict(list)
+            for sets, problems in outcomes:
+                left_out += problems
+                for one in sets:
+                    groups[one.drawn.classes, one.drawn.shape].append(one)
+            galleries += [_gallery(place, members, results, target) for members in groups.values()]
     return galleries
 
 
 def _one_seed(results: Results, folders: Mapping[str, Path]) -> dict[tuple[str, int], dict[Column, RunRecord]]:
     """Return the records whose images are shown: of the seed that most columns have, or else the first of the column."""
     records = [record for record in results.records if record.hash in results.shown and record.spec.ipc is not None]
-    texts = main_variants(records)
+    texts = results.main_variants
     seeds: dict[tuple[str, int], dict[Column, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
     for record in sorted(records, key=lambda record: record.hash):
         if (folders[record.hash] / record.images_name).is_file():
@@ -119,55 +112,50 @@ def _one_seed(results: Results, folders: Mapping[str, Path]) -> dict[tuple[str, 
     return shown
 
 
-def _read(record: RunRecord, column: Column, folders: Mapping[str, Path], left_out: list[str]) -> Iterator[_Set]:
-    """Yield a record's images at the start, where they were kept, and at the end.
+def _draw(record: RunRecord, column: Column, folders: Mapping[str, Path]) -> tuple[list[_Set], list[str]]:
+    """Return a record's images at the start, where they were kept, and at the end, and a line for what cannot be drawn.
 
     Args:
         record: whose images.
         column: its column.
         folders: where records lie.
-        left_out: a line is added for each file that cannot be drawn.
 
     """
+    sets, problems = list[_Set](), list[str]()
     for iteration in (0, None):
         path = folders[record.hash] / record.images_name_at(iteration)
         if not path.is_file():
             continue
         try:
-            pixels = read_pixels(path)
-            yield _Set(record, column, iteration, pixels, png(sheet(pixels)))
+            sets.append(_Set(record, column, iteration, draw_sheet(path)))
         except Exception as error:  # noqa: BLE001  (one damaged file of images does not keep the others from being drawn)
-            left_out.append(f"images not shown: {path}: {type(error).__name__}: {' '.join(str(error).split())}")
+            problems.append(f"images not shown: {path}: {type(error).__name__}: {' '.join(str(error).split())}")
+    return sets, problems
 
 
-def _gallery(place: tuple[str, int], sets: Sequence[_Set], results: Results, target: Path, budget: int) -> tuple[Gallery, int]:
-    """Write the sheets of a gallery; return it, and how many bytes of it stand in the page.
+def _gallery(place: tuple[str, int], sets: Sequence[_Set], results: Results, target: Path) -> Gallery:
+    """Write the sheets of a gallery, and return it.
 
     Args:
         place: dataset and IPC.
         sets: of this place, of one size and the same classes.
         results: what they are called.
         target: where the pictures go.
-        budget: how many bytes may stand in the page.
 
     """
-    (dataset, ipc), first, embedded, sheets = place, sets[0].pixels, 0, []
+    (dataset, ipc), first, sheets = place, sets[0].drawn, []
     seed = Counter(one.record.spec.seed for one in sets).most_common(1)[0][0]
     for title, name, one in _titled(sets, seed, results):
-        (target / name).write_bytes(one.picture)
-        source = f"{target.name}/{name}"
-        if len(one.picture) <= min(_EMBEDDED, budget - embedded):
-            embedded += len(one.picture)
-            source = f"data:image/png;base64,{base64.b64encode(one.picture).decode()}"
+        drawn = one.drawn
+        (target / name).write_bytes(drawn.picture)
         column = one.column if one.iteration is None else None
-        pixels = one.pixels
-        sheets.append(Sheet(title, source, f"{target.name}/{name}", pixels.rms, pixels.clipped, pixels.most, column))
-    tile_height, tile_width = first.images.shape[2:]
-    columns = min(max(one.pixels.most for one in sets), MOST)
+        sheets.append(Sheet(title, f"{target.name}/{name}", drawn.rms, drawn.clipped, drawn.most, column))
+    tile_height, tile_width = first.shape[1:]
+    columns = min(max(one.drawn.most for one in sets), MOST)
     width, height = columns * (tile_width + 1) + 1, len(first.classes) * (tile_height + 1) + 1
     scale = max(1, min(_TILE // tile_height, _ACROSS // width))
     label = f"{results.names.dataset(dataset)}, IPC {ipc}, seed {seed}"
-    return Gallery(dataset, ipc, label, first.classes, tuple(sheets), width, height, scale), embedded
+    return Gallery(dataset, ipc, label, first.classes, tuple(sheets), width, height, scale)
 
 
 def _titled(sets: Sequence[_Set], seed: int, results: Results) -> Iterator[tuple[str, str, _Set]]:
@@ -182,7 +170,7 @@ def _titled(sets: Sequence[_Set], seed: int, results: Results) -> Iterator[tuple
     starts: dict[bytes, list[_Set]] = defaultdict(list)
     for one in sets:
         if one.iteration is not None:
-            starts[one.picture].append(one)
+            starts[one.drawn.picture].append(one)
     for shared in starts.values():
         yield f"Start of {', '.join(_titles(shared, seed, results))}", _name(shared[0], "start"), shared[0]
     ends = [one for one in sets if one.iteration is None]

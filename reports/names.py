@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -85,7 +86,8 @@ def run_precision(spec: RunSpec) -> str:
     return spec.precision or (training.precision if training else "fp32")
 
 
-def protocol_fields(protocol: Protocol, *, precision: str = "auto") -> dict[str, Any]:
+@lru_cache(maxsize=1024)
+def protocol_fields(protocol: Protocol, *, precision: str = "auto") -> Mapping[str, Any]:
     """Return the fields of the sections that a protocol has, as dotted names.
 
     Args:
@@ -105,11 +107,11 @@ def flat_settings(spec: RunSpec) -> dict[str, Any]:
     """
     precision = run_precision(spec)
     settings = {f"{spec.method}.{name}": value for name, value in spec.settings.model_dump().items()}
-    fields = _relative(settings, precision) | protocol_fields(spec.protocol, precision=precision)
+    fields = {**_relative(settings, precision), **protocol_fields(spec.protocol, precision=precision)}
     match = spec.protocol.match
     if match is not None and match == match.changed(iterations=None).at_ipc(spec.ipc or 1):
         fields["match.iterations"] = "auto"
-    return fields | {"precision": precision, "code": spec.code, "numerics": spec.numerics}
+    return {**fields, "precision": precision, "code": spec.code, "numerics": spec.numerics}
 
 
 def _relative(fields: Mapping[str, Any], precision: str) -> dict[str, Any]:

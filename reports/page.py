@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +16,14 @@ from reports.figures.figure import Picture
 from reports.images import Gallery
 from reports.names import Column, Names, dataset_rank
 from reports.tables.table import Table, environment
+
+_LARGEST = 5_000_000
+"""Bytes of the page up to which pictures stand in it."""
+
+_PICTURE = re.compile(r'(?<=<img src=")(?:figures|images)/[\w.=-]+(?=")')
+"""The path of a picture beside the page."""
+
+_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 _SECTIONS = {
     "accuracy": "Accuracy",
@@ -39,7 +49,7 @@ _GROWTH = {
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture as it stands on the page: its words, itself as a data URI, and its files beside the page by form."""
+    """A picture as it stands on the page: its words, the path of what is shown, and its files beside the page by form."""
 
     stem: str
     title: str
@@ -72,7 +82,8 @@ class Page:
 
     `answer` and `summary` (how much reproduces) stand first. `cells` is how many records there are, `files` the raw data beside
     the page. `groups` are the figures by section; `images` the galleries; `decks` the cards of cells. `left_out`: a line for
-    each thing that is not on it, for want of results or because it could not be read.
+    each thing that is not on it, for want of results or because it could not be read. `notes`: a line for each record that
+    counts, but lies under another name or in several folders.
     """
 
     answer: str
@@ -85,6 +96,7 @@ class Page:
     images: Sequence[Gallery] = ()
     decks: Sequence[Deck] = ()
     left_out: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def figures(self, section: str) -> list[Group]:
         """Return the figures of a section."""
@@ -110,9 +122,14 @@ class Page:
         """The anchors of the sections, and their titles."""
         parts = [("the-answer", "The answer"), *((table.name, table.title) for table in self.tables)]
         parts += [(f"section-{section}", title) for section, title in self.sections]
-        more = (("images", "The distilled images", self.images), ("cells", "The cells", self.decks))
+        more = (
+            ("images", "The distilled images", self.images),
+            ("cells", "The cells", self.decks),
+            ("not-shown", "Not shown", self.left_out),
+            ("counted-once", "Counted once", self.notes),
+        )
         parts += [(anchor, title) for anchor, title, members in more if members]
-        return [*parts, *((("not-shown", "Not shown"),) if self.left_out else ()), ("files", "Files")]
+        return [*parts, ("files", "Files")]
 
     @cached_property
     def filters(self) -> list[Filter]:
@@ -136,13 +153,12 @@ class Page:
         return [one for one in made if len(one.options) > 1]
 
 
-def groups(pictures: Iterable[Picture], charts: Sequence[Chart], folder: Path, grown: Path) -> list[tuple[str, Group]]:
+def groups(pictures: Iterable[Picture], charts: Sequence[Chart], grown: Path) -> list[tuple[str, Group]]:
     """Return the figures of the page with their sections.
 
     Args:
         pictures: those that were written, the pictures of one figure after one another.
         charts: what is interactive.
-        folder: where they lie.
         grown: where the figures of benchmarks lie, if there are any.
 
     """
@@ -153,13 +169,13 @@ def groups(pictures: Iterable[Picture], charts: Sequence[Chart], folder: Path, g
     for name, own in members.items():
         figure = own[0].figure
         titles = [figure.title if one.title == figure.title else f"{figure.title}: {one.title}" for one in own]
-        shown = (_shown(one.stem, title, figure.caption, one.formats, folder) for one, title in zip(own, titles, strict=True))
+        shown = (_shown(one.stem, title, figure.caption, one.formats) for one, title in zip(own, titles, strict=True))
         interactive = tuple(chart for chart in charts if chart.name == name)
         made.append((str(figure.section), Group(figure.title, tuple(shown), interactive)))
     return [*made, *_benchmarks(grown)]
 
 
-def _shown(stem: str, title: str, caption: str, forms: Iterable[str], folder: Path) -> Shown:
+def _shown(stem: str, title: str, caption: str, forms: Iterable[str]) -> Shown:
     """Return a picture as it stands on the page.
 
     Args:
@@ -167,12 +183,9 @@ def _shown(stem: str, title: str, caption: str, forms: Iterable[str], folder: Pa
         title: of the picture.
         caption: of its figure.
         forms: in which it is written.
-        folder: where.
 
     """
-    picture = base64.b64encode((folder / f"{stem}.svg").read_bytes()).decode()
-    files = tuple((form, f"{folder.name}/{stem}.{form}") for form in forms)
-    return Shown(stem, title, caption, f"data:image/svg+xml;base64,{picture}", files)
+    return Shown(stem, title, caption, f"figures/{stem}.svg", tuple((form, f"figures/{stem}.{form}") for form in forms))
 
 
 def _benchmarks(folder: Path) -> Iterator[tuple[str, Group]]:
@@ -182,7 +195,7 @@ def _benchmarks(folder: Path) -> Iterator[tuple[str, Group]]:
         stem = f"benchmarks_{name}"
         if (folder / f"{stem}.svg").is_file():
             forms = [form for form in ("png", "svg", "pdf", "csv") if (folder / f"{stem}.{form}").is_file()]
-            yield "growth", Group(title, (_shown(stem, title, caption, forms, folder),))
+            yield "growth", Group(title, (_shown(stem, title, caption, forms),))
 
 
 def ordered(tables: Iterable[Table], *, said: Iterable[str]) -> list[Table]:
@@ -195,6 +208,37 @@ def ordered(tables: Iterable[Table], *, said: Iterable[str]) -> list[Table]:
     return sorted(shown, key=lambda table: ranks.get(table.name, len(ranks)))
 
 
-def render_page(page: Page, path: Path) -> None:
-    """Write the page into a file."""
-    path.write_text(environment().get_template("page.html").render(page=page), encoding="utf-8")
+def render_page(page: Page, path: Path, earlier: Path) -> None:
+    """Write the page into a file.
+
+    Args:
+        page: what stands on it.
+        path: the file.
+        earlier: the folder of an earlier report, for pictures that are not beside the file yet.
+
+    """
+    text = environment().get_template("page.html").render(page=page)
+    path.write_text(_with_pictures(text, (path.parent, earlier)), encoding="utf-8")
+
+
+def _with_pictures(text: str, folders: Sequence[Path]) -> str:
+    """Return a page with its pictures in it, in its order, while it stays within `_LARGEST`; further ones stay links.
+
+    Args:
+        text: the page, with the paths of its pictures.
+        folders: where these lie.
+
+    """
+    room = _LARGEST - len(text.encode())
+
+    def source(match: re.Match[str]) -> str:
+        nonlocal room
+        file = next(path for folder in folders if (path := folder / match[0]).is_file())
+        head = f"data:{_TYPES[file.suffix]};base64,"
+        added = len(head) + 4 * math.ceil(file.stat().st_size / 3) - len(match[0])
+        if added > room:
+            return match[0]
+        room -= added
+        return head + base64.b64encode(file.read_bytes()).decode()
+
+    return _PICTURE.sub(source, text)

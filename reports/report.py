@@ -15,8 +15,7 @@ from reports.answer import answer
 from reports.cards import decks
 from reports.cells import summary, table2_cells
 from reports.charts import charts
-from reports.figures import figures
-from reports.figures.figure import write_figure
+from reports.drawing import figures_drawn
 from reports.formats import write_csv
 from reports.images import write_images
 from reports.names import Column
@@ -60,12 +59,12 @@ def write_report(
 ) -> Path:
     """Write the report and return its page, or its folder where no page is wanted; see `reports.write_report`."""
     forms = chosen_formats(formats)
-    gc.freeze()  # statsmodels collects garbage at every correction; what is imported need not be looked through each time
     try:
         finished = read_records(outs, wanted=wanted, log=log)
+        gc.freeze()  # statsmodels collects garbage at every correction; records need not be looked through each time
         report = target or outs[0] / "report"
         with swapped(report, _is_own) as folder:
-            left_out = _write(finished, folder, forms, report / "figures")
+            left_out = _write(finished, folder, forms, report)
             (log or sys.stderr).writelines(f"{line}\n" for line in left_out)
     finally:
         gc.unfreeze()
@@ -79,17 +78,19 @@ def _write(finished: Finished, report: Path, formats: frozenset[str], earlier: P
         finished: the records.
         report: an empty folder.
         formats: what is written.
-        earlier: the figures of an earlier report, which may have those of benchmarks.
+        earlier: the folder of an earlier report, which may have figures of benchmarks.
 
     """
     results, unseen = Results.of(finished.records), list[str]()
     places = report / "figures", report / "images"
     for folder in places:
         folder.mkdir()
-    _write_frames(results, report, formats)
-    tables = _write_tables(results, report, formats)
-    pictures = [picture for figure in figures() for picture in write_figure(figure, results, places[0], formats)]
-    images = write_images(results, finished.folders, places[1], unseen) if "png" in formats else []
+    with figures_drawn(results, places[0], formats) as drawn:
+        _write_frames(results, report, formats)
+        tables = _write_tables(results, report, formats)
+        images = write_images(results, finished.folders, places[1], unseen) if "png" in formats else []
+        interactive = charts(results) if "html" in formats else []
+        pictures = [picture for figure in drawn for picture in figure]
     if "html" in formats:
         said = answer(results), summary(table2_cells(results))
         page = Page(
@@ -98,13 +99,14 @@ def _write(finished: Finished, report: Path, formats: frozenset[str], earlier: P
             cells=len(results.records),
             files=sorted(path.name for path in report.iterdir() if path.is_file()),
             tables=ordered(tables, said=said),
-            groups=groups(pictures, charts(results), places[0], earlier),
+            groups=groups(pictures, interactive, earlier / "figures"),
             names=results.names,
             images=images,
             decks=decks(results, finished.folders, report),
             left_out=[*finished.left_out, *unseen],
+            notes=finished.notes,
         )
-        render_page(page, report / "index.html")
+        render_page(page, report / "index.html", earlier)
     return unseen
 
 

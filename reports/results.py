@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+import numpy as np
 import pandas as pd
 
 from bench.protocol import PROFILES, STEP_SIZES
 from bench.records import RunRecord
-from reports.names import Names, dataset_rank, main_variants, variants
+from reports.names import Column, Names, dataset_rank, main_variants, variants
 from reports.rows import (
     CHECKPOINT_COLUMNS,
+    CURVE_COLUMNS,
     LOSS_COLUMNS,
     NETWORK_COLUMNS,
     cell_columns,
@@ -53,12 +55,22 @@ class Results:
         return {record.hash: record for record in self.records}
 
     @cached_property
+    def variants(self) -> dict[str, str]:
+        """What tells each record, by hash, from others of its method; see `reports.names.variants`."""
+        return variants(self.records)
+
+    @cached_property
+    def main_variants(self) -> dict[str, str]:
+        """The same for main evaluations; see `reports.names.main_variants`."""
+        return main_variants(self.records)
+
+    @cached_property
     def networks(self) -> pd.DataFrame:
         """A row for each trained evaluation network, in reading order; accuracy in percent. `results.csv` holds this frame.
 
         `total_s` is that of a cell that this network alone evaluated. `ipc` is missing for the whole training set.
         """
-        texts = variants(self.records)
+        texts = self.variants
         rows = [
             cell_columns(record, texts[record.hash]) | network
             for record in self.records
@@ -73,7 +85,7 @@ class Results:
 
         `iteration`, `seconds` of distilling until then, and `rms` of the images tell how far the cell was.
         """
-        texts = variants(self.records)
+        texts = self.variants
         rows = [
             cell_columns(record, texts[record.hash])
             | {"iteration": iteration, "seconds": seconds, "rms": rms, "eval_network": evaluation.network}
@@ -93,9 +105,11 @@ class Results:
 
         `seconds` are read off a straight line between checkpoints, the start and the end.
         """
-        texts = variants(self.records)
-        rows = [cell_columns(record, texts[record.hash]) | point for record in self.records for point in loss_curve(record)]
-        return self.ordered(typed(pd.DataFrame(rows, columns=LOSS_COLUMNS)), last=["seed", "iteration"])
+        curves = [loss_curve(record) for record in self.records]
+        cells = pd.DataFrame([cell_columns(record, self.variants[record.hash]) for record in self.records])
+        points = {name: np.concatenate([curve[name] for curve in curves]) for name in CURVE_COLUMNS}
+        frame = cells.loc[np.repeat(cells.index, [len(curve["loss"]) for curve in curves])].assign(**points)
+        return self.ordered(typed(frame[LOSS_COLUMNS].reset_index(drop=True)), last=["seed", "iteration"])
 
     @cached_property
     def shown(self) -> frozenset[str]:
@@ -104,7 +118,7 @@ class Results:
         It is the rate that most methods of the dataset and IPC have, so that methods are compared at one rate; among equals
         that of the profile. Accuracy chooses nothing.
         """
-        texts, groups = variants(self.records), defaultdict(list)
+        texts, groups = self.variants, defaultdict(list)
         for record in self.records:
             spec = record.spec
             groups[spec.dataset, spec.ipc, spec.method, texts[record.hash]].append(record)
@@ -163,13 +177,19 @@ class Results:
         """The main evaluations of all records with a rate, those that tables leave out too: a row a network."""
         main = {record.hash: record.main_evaluation.network for record in self.records}
         frame = self.networks[self.networks["hash"].map(main) == self.networks["eval_network"]]
-        return self.ordered(frame.assign(variant=frame["hash"].map(main_variants(self.records)))[frame["rate"].notna()])
+        return self.ordered(frame.assign(variant=frame["hash"].map(self.main_variants))[frame["rate"].notna()])
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """A row for each cell of `main_cells`: its seconds by stage and memory, and its mean accuracy."""
         grouped = self.main_cells.groupby("hash", sort=False)
         return grouped.first().assign(accuracy=grouped["accuracy"].mean()).reset_index().drop(columns="network")
+
+    @cached_property
+    def columns(self) -> frozenset[Column]:
+        """The methods and variants that tables and figures have."""
+        frames = self.main_cells, self.all_rates
+        return frozenset(Column(*pair) for frame in frames for pair in zip(frame["method"], frame["variant"], strict=True))
 
     def ordered(self, frame: pd.DataFrame, *, last: Sequence[str] = ("seed", "eval_network", "network")) -> pd.DataFrame:
         """Return the rows of a frame in reading order.
@@ -183,11 +203,16 @@ class Results:
         if "eval_network" in last:
             named = {evaluation.network: None for record in self.records for evaluation in record.evaluations}
             keys["eval_network"] = keys["eval_network"].map({name: place for place, name in enumerate(named)})
-        keys["_dataset"], keys["_ipc"] = frame["dataset"].map(dataset_rank), frame["ipc"].astype("Float64").fillna(math.inf)
-        keys["_method"] = frame["method"].map(lambda method: (self.names.facts(method).order, method))
+        keys["_dataset"], keys["_ipc"] = _ranks(frame["dataset"], dataset_rank), frame["ipc"].astype("float64").fillna(math.inf)
+        keys["_method"] = _ranks(frame["method"], lambda method: (self.names.facts(method).order, method))
         keys["_variant"], keys["_rate"] = frame["variant"], frame["rate"]
         order = keys.sort_values(["_dataset", "_ipc", "_method", "_variant", "_rate", *last], kind="stable").index
         return frame.loc[order].reset_index(drop=True)
+
+
+def _ranks(values: pd.Series, key: Callable[[str], tuple[int, str]]) -> pd.Series:
+    """Return the place of each value among those that there are, in the order of a key."""
+    return values.map({value: place for place, value in enumerate(sorted(values.unique(), key=key))})
 
 
 def _preference(

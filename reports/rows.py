@@ -26,7 +26,8 @@ NETWORK_COLUMNS = [
     *("peak_memory_mib", "rms_start", "rms_end", "angle", "hash"),
 ]
 CHECKPOINT_COLUMNS = [*_PLACE, "iteration", "seconds", "rms", "eval_network", "network", "accuracy", "rate", "hash"]
-LOSS_COLUMNS = [*_PLACE, "iteration", "seconds", "loss", "relative", "rate", "hash"]
+CURVE_COLUMNS = ("iteration", "seconds", "loss", "relative")
+LOSS_COLUMNS = [*_PLACE, *CURVE_COLUMNS, "rate", "hash"]
 _WHOLE_NUMBERS = ("ipc", "seed", "network", "iterations", "iteration")
 _NUMBERS = (
     *("accuracy", "rate", "seconds_per_iteration", *(f"{stage}_s" for stage in STAGES), "distilling_s", "evaluation_s"),
@@ -90,10 +91,10 @@ def stages(record: RunRecord) -> Iterator[tuple[int, float, float | None, tuple[
     yield len(record.loss), distilling_seconds(record), record.rms_end, record.evaluations
 
 
-def loss_curve(record: RunRecord) -> Iterator[dict[str, float]]:
-    """Yield the mean loss of each stretch of a record, with the iteration and the seconds at its end."""
+def loss_curve(record: RunRecord) -> dict[str, np.ndarray]:
+    """Return the mean loss of each stretch of a record, with the iteration and the seconds at its end: `CURVE_COLUMNS`."""
     if not record.loss:
-        return
+        return {name: np.empty(0) for name in CURVE_COLUMNS}
     passed = [
         (0, 0.0),
         *((at.iteration, at.seconds) for at in record.checkpoints),
@@ -103,6 +104,5 @@ def loss_curve(record: RunRecord) -> Iterator[dict[str, float]]:
     ends = np.linspace(0, len(record.loss), min(len(record.loss), _CURVE_POINTS) + 1).astype(int)
     means = np.add.reduceat(np.asarray(record.loss), ends[:-1]) / np.diff(ends)
     relative = means / means[0] if means[0] else np.full(len(means), math.nan)
-    columns = zip(ends[1:], np.interp(ends[1:], iterations, seconds), means, relative, strict=True)
-    for values in columns:
-        yield dict(zip(("iteration", "seconds", "loss", "relative"), values, strict=True))
+    columns = ends[1:], np.interp(ends[1:], iterations, seconds), means, relative
+    return dict(zip(CURVE_COLUMNS, columns, strict=True))

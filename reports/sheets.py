@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import re
 import zlib
 from dataclasses import dataclass
@@ -62,14 +63,17 @@ def read_pixels(path: Path) -> Pixels:
         raise ValueError(f"images of shape {list(images.shape)}, not [images, 1 or 3 channels, height, width]")
     if not np.isfinite(images).all():
         raise ValueError("a pixel is no finite number")
+    images = images.astype(np.float32, copy=False)
     if labels.ndim == 2:
         labels = labels.argmax(1)
     if labels.shape != images.shape[:1] or labels.min() < 0 or labels.max() >= len(classes):
         raise ValueError(f"labels of shape {list(labels.shape)} for {len(images)} images of {len(classes)} classes")
     mean, std = (np.asarray(metadata[key], np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
-    return Pixels(
-        images * std + mean, labels.astype(np.int64), classes, float(np.sqrt(np.mean(np.square(images, dtype=np.float64))))
-    )
+    squares = sum(float(np.vdot(image, image)) for image in images)  # image by image, so that float32 has digits enough
+    rms = math.sqrt(squares / images.size)
+    images *= std
+    images += mean
+    return Pixels(images, labels.astype(np.int64), classes, rms)
 
 
 def sheet(pixels: Pixels) -> np.ndarray:
@@ -77,16 +81,16 @@ def sheet(pixels: Pixels) -> np.ndarray:
 
     A row of it is a class, with at most `MOST` images; a line of one pixel goes around each image.
     """
-    height, width = pixels.images.shape[2:]
-    pitch = height + 1, width + 1
+    channels, height, width = pixels.images.shape[1:]
     columns = min(pixels.most, MOST)
-    picture = np.full((len(pixels.classes) * pitch[0] + 1, columns * pitch[1] + 1, pixels.images.shape[1]), _LINE, np.uint8)
-    values = np.rint(np.clip(pixels.images, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)  # [N, H, W, channels]
-    for row in range(len(pixels.classes)):
-        for column, image in enumerate(values[pixels.labels == row][:columns]):
-            top, left = row * pitch[0] + 1, column * pitch[1] + 1
-            picture[top : top + height, left : left + width] = image
-    return picture[..., 0] if picture.shape[-1] == 1 else picture
+    cells = np.full((len(pixels.classes), height + 1, columns, width + 1, channels), _LINE, np.uint8)
+    for row in range(len(pixels.classes)):  # class by class, since large arrays take longer to allocate than to fill
+        images = pixels.images[np.flatnonzero(pixels.labels == row)[:columns]]
+        values = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+        cells[row, 1:, : len(images), 1:] = values.transpose(2, 0, 3, 1)  # [H, images, W, channels]
+    picture = cells.reshape(len(pixels.classes) * (height + 1), columns * (width + 1), channels)
+    picture = np.pad(picture, ((0, 1), (0, 1), (0, 0)), constant_values=_LINE)  # the lines below and at the right
+    return picture[..., 0] if channels == 1 else picture
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -95,6 +99,28 @@ def png(picture: np.ndarray) -> bytes:
     # Distilled images are noisy: searching for repetitions longer than runs takes twice as long and saves next to nothing.
     Image.fromarray(picture).save(file, "png", compress_type=zlib.Z_RLE)
     return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The sheet of a file of images as PNG, and what the page says of them.
+
+    `shape`: of each image, `[channels, height, width]`. The others are those of `Pixels`.
+    """
+
+    picture: bytes
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    rms: float
+    clipped: float
+    most: int
+
+
+def draw_sheet(path: Path) -> Drawn:
+    """Return the sheet of the images in a file; raise `ValueError` where it holds no distilled set that can be drawn."""
+    pixels = read_pixels(path)
+    about = pixels.classes, pixels.images.shape[1:], pixels.rms, pixels.clipped, pixels.most
+    return Drawn(png(sheet(pixels)), *about)
 
 
 def file_name(*parts: object) -> str:

@@ -153,7 +153,7 @@ def departures(record: RunRecord) -> list[str]:
 def _protocol_departures(record: RunRecord) -> Iterator[str]:
     """Yield the fields of the protocol that differ from the paper's, and another evaluation network."""
     spec, network = record.spec, record.main_evaluation.network
-    paper = protocol_fields(PROFILES["paper"]) | {"network.depth": 3}  # published images have sides of 28 and 32
+    paper = {**protocol_fields(PROFILES["paper"]), "network.depth": 3}  # published images have sides of 28 and 32
     reference = published().get((spec.dataset, spec.ipc or 1, spec.method))
     for name, value in protocol_fields(spec.protocol).items():
         section = name.partition(".")[0]

@@ -21,7 +21,7 @@ FILES = [ROOT / "run_all.py", *sorted(path for package in MAY_IMPORT for path in
 
 ENGINE_FOR_READERS = {
     *("bench.errors", "bench.lazy", "bench.networks", "bench.protocol", "bench.records", "bench.seeding", "bench.settings"),
-    *("bench.files", "bench.sets", "bench.spec", "bench.storage", "bench.types"),
+    *("bench.cores", "bench.files", "bench.sets", "bench.spec", "bench.storage", "bench.types"),
 }
 """The modules of the engine that datasets and reports may use: descriptions, records and errors, but nothing that computes."""
 

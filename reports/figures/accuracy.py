@@ -25,7 +25,7 @@ _GROUP = 0.86
 def draw(results: Results) -> Iterator[Drawing]:
     """Yield a picture for each dataset."""
     cells = [cell for cell in table2_cells(results) if cell.measured and cell.column.method != BEST_CORESET]
-    colors = palette((cell.column for cell in cells), results.names)
+    colors = palette((cell.column for cell in cells), results)
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         own = [cell for cell in cells if cell.dataset == dataset]
         shown = {column: color for column, color in colors.items() if any(cell.column == column for cell in own)}
@@ -96,4 +96,5 @@ FIGURE = Figure(
     section="accuracy",
     caption="Bars: mean test accuracy, written at their foot; lines: the deviation of Table 2; thick ticks: published values.",
     draw=draw,
+    by_dataset=True,
 )

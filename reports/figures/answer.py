@@ -22,7 +22,7 @@ def draw(results: Results) -> Iterator[Drawing]:
         return
     places = list(dict.fromkeys(zip(frame["dataset"], frame["ipc"], strict=True)))
     columns = [Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)]
-    colors = palette(columns, results.names)
+    colors = palette(columns, results)
     canvas, (behind, cost) = panels(2, height=0.5 * len(places) + 1.5)
     for row, column in zip(frame.to_dict("records"), columns, strict=True):
         place = places.index((row["dataset"], row["ipc"]))

@@ -48,7 +48,8 @@ class Figure:
     """A figure of the report.
 
     `name` is its files' and its place on the page, in `section`. `draw` returns its pictures: none where the records have
-    nothing for it, several where it has parts, such as one for each dataset.
+    nothing for it, several where it has parts. `by_dataset`: whether it has one for each dataset at least, and so takes longer
+    the more of them there are.
     """
 
     name: str
@@ -56,12 +57,14 @@ class Figure:
     section: Section
     caption: str
     draw: Callable[[Results], Iterable[Drawing]]
+    by_dataset: bool = False
 
 
 def settle(canvas: Canvas) -> None:
     """Lay a picture out once and for all: it takes as long as drawing, and every format would do it again."""
-    if canvas.get_layout_engine() is not None:
-        canvas.draw_without_rendering()
+    engine = canvas.get_layout_engine()
+    if engine is not None:
+        engine.execute(canvas)
         canvas.set_layout_engine(None)  # "none" keeps a placeholder, and each format is drawn twice with it
 
 
@@ -105,9 +108,9 @@ def write_drawing(drawing: Drawing, folder: Path, stem: str, formats: Collection
         formats: those of `WRITTEN` that are wanted.
 
     """
-    settle(drawing.canvas)
     for form, metadata in _METADATA.items():
         if form in formats:
+            settle(drawing.canvas)
             drawing.canvas.savefig(folder / f"{stem}.{form}", dpi=120, metadata=metadata)
     plt.close(drawing.canvas)
     if "csv" in formats:

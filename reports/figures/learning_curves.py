@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
@@ -23,23 +24,25 @@ _X = {"iteration": "iterations", "seconds": "seconds of distilling"}
 def draw(results: Results) -> Iterator[Drawing]:
     """Yield a picture for each dataset and IPC that has checkpoints."""
     frame = curves(results)
-    colors = palette((Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)), results.names)
+    colors = palette((Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)), results)
     for place, part in frame.groupby(_PLACE, sort=False):
         dataset, ipc = cast("tuple[str, int]", place)
         title = f"{results.names.dataset(dataset)}, IPC {ipc}"
-        canvas, axes_list = panels(4, across=2, height=3.0)
+        canvas, axes_list = panels(4, across=2, height=3.0, aligned=True)
         for axes, (quantity, x) in zip(axes_list, ((of, x) for of in ("accuracy", "loss") for x in _X), strict=True):
             _lines(axes, part[part["quantity"] == quantity], x, colors)
             log_axis(axes)
-            axes.set(xlabel=_X[x], ylabel="accuracy (%)" if quantity == "accuracy" else "loss over its start")
-        for axes in axes_list[2:]:
-            log_axis(axes, "y")
+            axes.set_xlabel(_X[x])
+        log_axis(axes_list[2], "y")
+        axes_list[0].set_ylabel("accuracy (%)")
+        axes_list[2].set_ylabel("loss over its start")
         canvas.suptitle(title)
         shown = {Column(*pair) for pair in zip(part["method"], part["variant"], strict=True)}
         legend(canvas, {column: color for column, color in colors.items() if column in shown}, results.names)
         yield Drawing(canvas, part, f"{dataset}_{ipc}", title)
 
 
+@lru_cache(maxsize=8)
 def curves(results: Results) -> pd.DataFrame:
     """Return accuracy at checkpoints and relative losses of the same cells: mean and deviation over seeds, in long form."""
     checkpoints = results.main_checkpoints
@@ -86,4 +89,5 @@ FIGURE = Figure(
         "units), against iterations and seconds. Bands: the deviation between seeds. Nothing is chosen by these curves."
     ),
     draw=draw,
+    by_dataset=True,
 )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pandas as pd
 from adjustText import adjust_text
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from reports.comparisons import is_loss
@@ -22,11 +26,17 @@ if TYPE_CHECKING:
 _PLACE = ["dataset", "ipc"]
 _COLUMN = ["method", "variant"]
 
+_WIDEST = 40
+"""Characters of a line of a label."""
+
+_NEAR = 5
+"""Dots, of 100 to an inch, up to which a label stands at its point."""
+
 
 def draw(results: Results) -> Iterator[Drawing]:
     """Yield a picture for each dataset, with a panel for each IPC; nothing where no record has an IPC."""
     frame = points(results)
-    colors = palette((Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)), results.names)
+    colors = palette((Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)), results)
     for dataset, own in frame.groupby("dataset", sort=False):
         groups = list(own.groupby("ipc"))
         title = results.names.dataset(str(dataset))
@@ -42,6 +52,7 @@ def draw(results: Results) -> Iterator[Drawing]:
         yield Drawing(canvas, own, str(dataset), title)
 
 
+@lru_cache(maxsize=8)
 def points(results: Results) -> pd.DataFrame:
     """Return seconds and accuracy of each dataset, IPC and column, and `at`: "all iterations", or "equal seconds"."""
     parts = [_ends(results), _at_equal_seconds(results)]
@@ -85,13 +96,30 @@ def _at_equal_seconds(results: Results) -> pd.DataFrame:
 
 
 def _place(labels: Sequence[list[Text]], axes_list: Sequence[Axes]) -> None:
-    """Move the labels of each panel apart. The library draws the figure for each, so the other panels are hidden meanwhile."""
+    """Move the labels of each panel apart, and join those that stand away from their points with them."""
+    for axes in axes_list:  # the library draws the whole figure for each panel, but needs none of it
+        axes.set_visible(False)
     for texts, axes in zip(labels, axes_list, strict=True):
-        for other in axes_list:
-            other.set_visible(other is axes)
-        adjust_text(texts, ax=axes, arrowprops={"arrowstyle": "-", "color": "grey", "lw": 0.5}, iter_lim=200)
+        targets = axes.transData.transform([text.get_position() for text in texts])
+        adjust_text(texts, ax=axes, iter_lim=200)
+        lines = [line for text, target in zip(texts, targets, strict=True) if (line := _joint(text, target)) is not None]
+        lines = [axes.transData.inverted().transform(line) for line in lines]
+        axes.add_collection(LineCollection(lines, colors="grey", linewidths=0.5), autolim=False)
     for axes in axes_list:
         axes.set_visible(True)
+
+
+def _joint(text: Text, target: np.ndarray) -> np.ndarray | None:
+    """Return the line from a point to the nearest edge of its label, or None where they are closer than `_NEAR`.
+
+    Args:
+        text: the label.
+        target: the point, in dots.
+
+    """
+    box = text.get_window_extent()
+    nearest = np.clip(target, box.min, box.max)
+    return np.stack([target, nearest]) if np.hypot(*(nearest - target)) > _NEAR else None
 
 
 def _panel(axes: Axes, part: pd.DataFrame, colors: Mapping[Column, str], names: Names) -> list[Text]:
@@ -99,14 +127,15 @@ def _panel(axes: Axes, part: pd.DataFrame, colors: Mapping[Column, str], names: 
     timed = part["seconds"][part["seconds"] > 0]
     part["seconds"] = part["seconds"].clip(lower=timed.min() / 3 if len(timed) else 0.1)
     _front(axes, part[part["at"] == "all iterations"])
-    texts = []
-    for row in part.to_dict("records"):
-        column = Column(row["method"], row["variant"])
-        ended = row["at"] == "all iterations"
-        face: dict[str, Any] = {"color": colors[column]} if ended else {"facecolors": "none", "edgecolors": colors[column]}
-        axes.scatter(row["seconds"], row["accuracy"], s=36, zorder=3, **face)
-        if ended:
-            texts.append(axes.text(row["seconds"], row["accuracy"], names.column(column), fontsize=7))
+    columns = [Column(*pair) for pair in zip(part["method"], part["variant"], strict=True)]
+    edges = [colors[column] for column in columns]
+    faces = [color if at == "all iterations" else "none" for color, at in zip(edges, part["at"], strict=True)]
+    axes.scatter(part["seconds"], part["accuracy"], s=36, zorder=3, facecolors=faces, edgecolors=edges)
+    texts = [
+        axes.text(seconds, accuracy, fill(names.column(column), _WIDEST), fontsize=7, in_layout=False)
+        for column, seconds, accuracy, at in zip(columns, part["seconds"], part["accuracy"], part["at"], strict=True)
+        if at == "all iterations"
+    ]
     log_axis(axes)
     axes.margins(0.15)
     return texts
@@ -128,4 +157,5 @@ FIGURE = Figure(
         "the fastest loss took in all."
     ),
     draw=draw,
+    by_dataset=True,
 )

@@ -20,7 +20,7 @@ def draw(results: Results) -> Iterator[Drawing]:
         return
     names = results.names
     labels = {method: names.column(Column(str(method))) for method in ranks.ranks.index}
-    colors = {names.column(column): color for column, color in palette(map(Column, labels), names).items()}
+    colors = {names.column(column): color for column, color in palette(map(Column, labels), results).items()}
     canvas, (axes,) = panels(1, width=7.0, height=0.25 * len(labels) + 1.4)
     canvas.set_layout_engine("constrained", rect=(0.15, 0.0, 0.7, 1.0))  # labels stand outside of the axes
     pairs = ranks.pairs.rename(index=labels, columns=labels)

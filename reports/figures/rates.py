@@ -21,7 +21,7 @@ def draw(results: Results) -> Iterator[Drawing]:
     if frame.empty:
         return
     groups = list(frame.groupby(_PLACE, sort=False))
-    colors = palette((Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)), results.names)
+    colors = palette((Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)), results)
     canvas, axes_list = panels(len(groups))
     for axes, (place, part) in zip(axes_list, groups, strict=True):
         dataset, ipc = cast("tuple[str, int]", place)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -13,30 +14,40 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from reports.names import Column, Names
+from reports.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def palette(columns: Iterable[Column], names: Names) -> dict[Column, str]:
-    """Return a colour for each column, in the order of columns; no two columns share one.
+def palette(columns: Iterable[Column], results: Results) -> dict[Column, str]:
+    """Return the colours of columns, in their order: the same in every figure of a report; no two columns share one.
 
-    A method has the colour that its file names. Further variants of it, and methods without a colour, take spare ones.
+    A method has the colour that its file names. Further variants of it, and methods without a colour, take spare ones by
+    their names, so that they have the same colour in other reports too, but where it is taken there.
     """
-    ordered = sorted(set(columns), key=names.column_rank)
-    chosen = {names.facts(column.method).color for column in ordered}
+    names, wanted = results.names, set(columns)
+    ordered = sorted(wanted.union(results.columns), key=names.column_rank)
+    own = {facts.color for facts in names.methods.values()}
     # Seaborn's qualitative palettes have ten colours each; behind them come as many hues as there are columns.
-    colors = [*sns.color_palette("colorblind"), *sns.color_palette("dark"), *sns.color_palette("husl", len(ordered))]
-    spare = (color for color in dict.fromkeys(map(to_hex, colors)) if color not in chosen)
+    spare = [color for color in _colors("dark", 10) + _colors("bright", 10) if color not in own]
+    more = [color for color in _colors("husl", len(ordered)) if color not in own]
     shown: dict[Column, str] = {}
     for column in ordered:
-        own = names.facts(column.method).color
-        shown[column] = own if own and own not in shown.values() else next(spare)
-    return shown
+        first, start = names.facts(column.method).color, zlib.crc32(column.name.encode()) % len(spare)
+        preferred = (first, *spare[start:], *spare[:start], *more)
+        shown[column] = next(color for color in preferred if color and color not in shown.values())
+    return {column: color for column, color in shown.items() if column in wanted}
 
 
-def panels(count: int, *, across: int = 3, width: float = 4.6, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+def _colors(name: str, count: int) -> list[str]:
+    return [to_hex(color) for color in sns.color_palette(name, count)]
+
+
+def panels(
+    count: int, *, across: int = 3, width: float = 4.6, height: float = 3.6, aligned: bool = False
+) -> tuple[Figure, list[Axes]]:
     """Return a figure with so many axes, at most `across` beside one another.
 
     Args:
@@ -44,12 +55,14 @@ def panels(count: int, *, across: int = 3, width: float = 4.6, height: float = 3
         across: how many in a row.
         width: of each, in inches.
         height: of each, in inches.
+        aligned: whether the panels of a row share their vertical axis.
 
     """
     columns = min(count, across)
     rows = -(-count // columns)
     size = (width * columns + 1.2, height * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    sharing: Literal["row", "none"] = "row" if aligned else "none"
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", sharey=sharing)
     flat = list(axes.flat)
     for spare in flat[count:]:
         spare.remove()

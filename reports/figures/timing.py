@@ -59,4 +59,5 @@ FIGURE = Figure(
     section="cost",
     caption="Mean seconds an iteration by stage, first iterations (compiling) included; peak memory of the process.",
     draw=draw,
+    by_dataset=True,
 )

@@ -13,16 +13,19 @@ from reports.figures.figure import Drawing, Figure
 from reports.figures.style import panels
 from reports.names import Column
 from reports.results import Results
-from reports.tables.transfer import has_transfer, network_labels, transfer_frame
+from reports.tables.transfer import network_labels, transfer_frame
+
+_ROW = ["dataset", "ipc", "method", "variant"]
 
 
 def draw(results: Results) -> Iterator[Drawing]:
-    """Yield one picture, with a panel for each dataset and IPC; nothing where each row has one network."""
-    if not has_transfer(results):
-        return
+    """Yield one picture, with a panel for each dataset and IPC, and a row for each method that several networks evaluated."""
     frame, labels = transfer_frame(results), network_labels(results)
+    frame = frame[frame.groupby(_ROW)["eval_network"].transform("size") > 1]
+    if frame.empty:
+        return
     groups = list(frame.groupby(["dataset", "ipc"], sort=False))
-    rows = frame.groupby(["dataset", "ipc"]).apply(lambda part: len(part[["method", "variant"]].drop_duplicates())).max()
+    rows = frame.drop_duplicates(_ROW).groupby(["dataset", "ipc"]).size().max()
     canvas, axes_list = panels(len(groups), across=2, width=0.9 * len(labels) + 2.6, height=0.4 * float(rows) + 1.4)
     for axes, (place, part) in zip(axes_list, groups, strict=True):
         dataset, ipc = cast("tuple[str, int]", place)
@@ -53,6 +56,6 @@ FIGURE = Figure(
     name="transfer",
     title="Accuracy by evaluation network",
     section="networks",
-    caption="Mean test accuracy, methods down and evaluation networks across.",
+    caption="Mean test accuracy of what several networks evaluated: methods down, networks across.",
     draw=draw,
 )

@@ -19,7 +19,8 @@ _WORDS = (
     "Accuracy in percent, over the seeds and networks that both folders have; networks of a seed are subtracted one by one. "
     "Interval: 95 %, Student's t. p: paired t-test, after Holm's correction over all rows that were tested. Changed: p below "
     f"{LEVEL:g}. Observations are seeds; where there is a single one, its networks, and then interval and p are of these two "
-    "distilled sets and say nothing of others. Time: seconds an iteration in the second folder over those in the first."
+    "distilled sets and say nothing of others. Time ratio: seconds an iteration in the second folder over those in the first. "
+    "Cells of one folder alone stand last."
 )
 _COLUMNS = [
     *("dataset", "ipc", "method", "variant", "eval_network", "first", "second", "difference", "low", "high", "p", "p_holm"),
@@ -60,10 +61,10 @@ def changes_table(made: Sequence[Change], folders: Mapping[str, Results]) -> Tab
         title="What changed",
         label_heads=("Dataset", "IPC", "Method", "Network"),
         heads=(
-            *("first", "second", "difference", "95 % interval", "p", "changed", "observations", "time"),
-            *("seeds only in first", "seeds only in second"),
+            *("first", "second", "difference", "95 % interval", "p", "changed", "observations", "time ratio"),
+            *("only in first", "only in second"),
         ),
-        rows=tuple(_row(one, both.names, labels, notes) for one in made),
+        rows=tuple(_row(one, both.names, labels, notes) for one in sorted(made, key=lambda one: not one.seeds)),
         lead=outcomes(made, first, second),
         caption=(
             *(f"{place} folder: {name} ({_about(held)})." for place, (name, held) in _placed(folders)),
@@ -85,6 +86,10 @@ def _about(held: Results) -> str:
     return f"{len(held.records)} cells; code {', '.join(code)}; torch {', '.join(torch)}; {machines(held.records)}"
 
 
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else ""
+
+
 def _row(one: Change, names: Names, labels: Mapping[str, str], notes: Mapping[str, int]) -> Row:
     """Return a row.
 
@@ -98,7 +103,7 @@ def _row(one: Change, names: Names, labels: Mapping[str, str], notes: Mapping[st
     tested = not math.isnan(one.p_holm)
     networks = f"{one.networks} network{'s' if one.networks > 1 else ''} of one seed" if one.seeds else ""
     counts = f"{one.seeds} seeds" if one.seeds > 1 else networks
-    words = {"changed": "yes", "not distinguishable": "no", "one pair": "unknown"}
+    words = {"changed": "yes", "not distinguishable": "no", "one pair": "unknown", "only in one": ""}
     cells = (
         *(TableCell(value=value, digits=2) for value in (one.first, one.second)),
         TableCell(value=None if math.isnan(one.difference) else one.difference, digits=2, note=notes.get(one.settings)),
@@ -107,7 +112,7 @@ def _row(one: Change, names: Names, labels: Mapping[str, str], notes: Mapping[st
         TableCell(text=words.get(one.outcome, one.outcome)),
         TableCell(text=counts),
         TableCell(value=one.speed, digits=2),
-        *(TableCell(text=" ".join(map(str, seeds))) for seeds in (one.only_first, one.only_second)),
+        *(TableCell(text=_seeds(seeds)) for seeds in (one.only_first, one.only_second)),
     )
     row = Row.of((one.dataset, one.ipc, *one.column), names, cells)
     return replace(row, labels=(*row.labels, labels[one.network]))

@@ -16,6 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, stdev
 from typing import cast
 
@@ -147,6 +148,7 @@ def _has_hard_labels(record: RunRecord) -> bool:
     return not record.spec.method.startswith("set:") or record.details.get("labels") == "hard"
 
 
+@lru_cache(maxsize=8)
 def dd_ranking_frame(results: Results) -> pd.DataFrame:
     """Return a row for each dataset, IPC, method and variant that has a score; terms in points, scores in percent."""
     accuracies, rows = _Accuracies(record for record in results.records if record.hash in results.shown), []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import pandas as pd
@@ -20,6 +21,7 @@ _WORDS = (
 )
 
 
+@lru_cache(maxsize=8)
 def rates_frame(results: Results) -> pd.DataFrame:
     """Return accuracy by rate: a row for each rate of each dataset, IPC, method and variant that has several."""
     frame = results.all_rates

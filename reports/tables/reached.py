@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import cast
 
 import pandas as pd
@@ -20,6 +21,7 @@ _WORDS = (
 )
 
 
+@lru_cache(maxsize=8)
 def reached_frame(results: Results) -> pd.DataFrame:
     """Return a row for each dataset, IPC, method and variant that has checkpoints and a published value.
 

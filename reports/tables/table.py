@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -135,6 +136,7 @@ def number(value: float | None, digits: int = 1) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
+@cache
 def environment() -> Environment:
     """Return the templates' environment: HTML is escaped by itself, LaTeX and Markdown by the filters `tex` and `md`."""
     made = Environment(

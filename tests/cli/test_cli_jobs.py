@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from outputs import read_records
 
-from bench.compute import usable_cores
+from bench.cores import usable_cores
 
 two_cores = pytest.mark.skipif(usable_cores() < 2, reason="this process may use one core only")
 PROC = Path("/proc")

@@ -134,6 +134,8 @@ def test_soft_labels_are_trained_on_and_kept(evaluate, tmp_path):
     out, _, _ = evaluate(tmp_path / "soft.pt", tmp_path / "hard.pt")
     soft, hard = (accuracies(out, f"set:{name}")[2, 0] for name in ("soft", "hard"))
     assert soft != hard
+    labels = {record["spec"]["method"]: record["details"]["labels"] for record in read_records(out)}
+    assert (labels["set:soft"], labels["set:hard"]) == ("soft", "hard")
     assert list((out / "report").rglob("*set-soft*"))  # its images are drawn
     # Another network is evaluated on the images and soft labels that the first run kept.
     out, stdout, _ = evaluate(tmp_path / "soft.pt", options=["--ipc", "2", "--set=eval.networks=convnet,mlp"])
@@ -141,6 +143,7 @@ def test_soft_labels_are_trained_on_and_kept(evaluate, tmp_path):
     (record,) = [record for record in read_records(out) if record["spec"]["method"] == "set:soft"]
     assert [made["network"] for made in record["evaluations"]] == ["convnet", "mlp"]
     assert record["evaluations"][0]["accuracies"] == soft
+    assert record["details"]["labels"] == "soft"
     assert reports.main(["export", "--out", str(out), "--to", "dc-pt"]) == 0
     images, labels = torch.load(out / "export" / "digits_ipc2_set-soft.pt", weights_only=True)["data"][0]
     original = torch.load(tmp_path / "soft.pt", weights_only=False)["data"][0]

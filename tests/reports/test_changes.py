@@ -14,6 +14,7 @@ from made_records import evaluation, record, with_protocol
 from scipy.stats import t, ttest_rel
 
 from bench.errors import UsageError
+from bench.protocol import PROFILES
 from bench.storage import write_record
 from reports.changes import changes
 from reports.compare import write_changes
@@ -89,6 +90,14 @@ def test_cells_whose_settings_changed_are_paired_and_the_settings_are_named():
     other = with_protocol(record(accuracies=(71.0, 73.0)), match={"real_batch": 128})
     (one,) = compare([record()], [other]).values()
     assert (one.difference, one.settings) == (1.5, "match.real_batch 64 → 128")
+    usual = PROFILES["cpu"].match.at_ipc(10).iterations
+    made = compare([record(ipc=10, iterations=usual)], [record(ipc=10, iterations=usual + 50)])
+    assert [one.settings for one in made.values()] == [f"match.iterations {usual} → {usual + 50}"]
+
+
+def test_cells_that_can_be_compared_stand_before_those_of_one_folder():
+    folders = {"a": Results.of([record("random"), record("kr")]), "b": Results.of([record("kr")])}
+    assert [row.column.method for row in changes_table(changes(*folders.values()), folders).rows] == ["kr", "random"]
 
 
 def test_cells_of_the_very_same_settings_are_paired_before_others():
@@ -114,7 +123,9 @@ def test_the_table_says_what_changed_in_every_format():
     assert "Of 1 cells that both folders have, 1 changed (1 higher and 0 lower in b)" in text
     assert "1 more are only in a_1, 0 only in b." in text
     assert "| fashionmnist | 1 | DM | ConvNet-3 | 71.00 | 75.00 | 4.00 | 1.52 to 6.48 | 0.02 | yes | 3 seeds | 1.00 |" in text
-    assert "| KR | ConvNet-3 | 70.50 |  |  |  |  | only in one |  |  | 0 |" in text
+    assert "identical" not in text
+    assert "Differences: +4.00 to +4.00 points." in text
+    assert "| KR | ConvNet-3 | 70.50 |  |  |  |  |  |  |  | seed 0 |  |" in text
     assert r"a\_1" in table.render("tex")
     assert 'data-method="kr"' in table.render("html")
     assert list(changes_frame(made)["outcome"]) == ["changed", "only in one"]

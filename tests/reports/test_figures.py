@@ -14,10 +14,11 @@ from made_records import evaluation, record, with_checkpoints
 from PIL import Image
 
 from methods import METHODS
+from reports import drawing
 from reports.figures import figures
 from reports.figures.figure import FORMATS, STYLE, write_figure
 from reports.figures.style import palette
-from reports.names import Column, Names
+from reports.names import Column
 from reports.results import Results
 
 ODD = ("$_$", r"\frac{a}{", "a_b^c $x$", "100 %", "<b>&amp;</b>", 'ünï, "q"', "$$")
@@ -171,17 +172,48 @@ def test_the_pareto_plot_has_points_at_equal_seconds(tmp_path):
 def test_no_two_methods_have_one_color(count):
     columns = [*METHODS, *(f"own{i}" for i in range(60))][:count]
     records = [record(name) for name in METHODS]
-    colors = palette(map(Column, columns), Names.of(records))
+    colors = palette(map(Column, columns), Results.of(records))
     assert len(colors) == len(set(colors.values())) == count
     for name in set(columns) & set(METHODS):
         assert colors[Column(name)] == METHODS[name].color
 
 
 def test_variants_of_a_method_differ_in_color():
-    first, second, other = Column("dm", "a=1"), Column("dm", "a=2"), Column("kr")
-    colors = palette([first, second, other], Names.of([record(), record("kr")]))
-    assert colors[first] == METHODS["dm"].color
+    records = [record("kr", settings={"hidden": 64}), record("kr", settings={"hidden": 256}), record("dm")]
+    results = Results.of(records)
+    colors = palette(results.columns, results)
     assert len(set(colors.values())) == 3
+    assert METHODS["kr"].color in {colors[column] for column in results.columns if column.method == "kr"}
+
+
+def test_a_column_has_one_color_in_all_figures_and_in_reports_of_other_methods():
+    own, variant = Column("own"), Column("dm", "a=1")
+    results, others = Results.of([record("dm"), record("kr")]), Results.of([record("kr"), record("dm"), record("emd")])
+    every = palette([*map(Column, ("dm", "kr")), own, variant], results)
+    for column in every:
+        assert palette([column], results) == palette([column], others) == {column: every[column]}
+
+
+def test_processes_draw_the_same_figures(tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
+    results = Results.of(rich())
+    for name, many in (("here", 10_000), ("processes", 1)):
+        monkeypatch.setattr(drawing, "MANY", many)
+        (tmp_path / name).mkdir()
+        with drawing.figures_drawn(results, tmp_path / name, ("svg", "csv")) as drawn:
+            names = [[picture.stem for picture in pictures] for pictures in drawn]
+        assert sum(map(len, names)) == len(list((tmp_path / name).glob("*.svg"))) > len(figures())
+        assert [stem.split("_")[0] for (stem, *_) in names] == [figure.name.split("_")[0] for figure in figures()]
+    for path in (tmp_path / "here").iterdir():
+        assert path.read_bytes() == (tmp_path / "processes" / path.name).read_bytes()
+
+
+def test_a_figure_that_fails_in_a_process_fails_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
+    monkeypatch.setattr(drawing, "MANY", 1)
+    results = Results.of([record("random", dataset=dataset) for dataset in ("mnist", "own")])
+    with pytest.raises(OSError, match="none"), drawing.figures_drawn(results, tmp_path / "none", ("csv",)) as drawn:
+        list(drawn)
 
 
 def test_the_figure_of_the_documentation_is_one(tmp_path):

@@ -26,7 +26,7 @@ FIGURES = {"answer", "accuracy_1", "pareto_1"}
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    monkeypatch.setattr("reports.report.figures", list)
+    monkeypatch.setattr("reports.drawing.figures", list)
 
 
 def write(out: Path, *records, images=None):

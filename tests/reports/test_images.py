@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import re
@@ -185,22 +184,3 @@ def test_sets_of_other_classes_or_sizes_have_a_gallery_of_their_own(tmp_path):
     a_set(tmp_path / records[2].images_name, classes=("a", "b"))
     galleries, _ = drawn(records, tmp_path)
     assert [[one.title for one in gallery.sheets] for gallery in galleries] == [["DM"], ["KR"], ["EMD"]]
-
-
-def test_small_sheets_stand_in_the_page_and_large_ones_beside_it(tmp_path, monkeypatch):
-    records = [record("dm"), record("kr"), record("dm", ipc=50)]
-    for made in records:
-        a_set(tmp_path / made.images_name, ipc=made.spec.ipc, size=32, channels=3)
-    (small, large), _ = drawn(records, tmp_path)
-    for one in small.sheets:
-        head, _, content = one.source.partition(",")
-        assert head == "data:image/png;base64"
-        assert base64.b64decode(content) == (tmp_path / one.file).read_bytes()
-    assert (
-        [one.source for one in large.sheets]
-        == [one.file for one in large.sheets]
-        == ["images/synthetic_fashionmnist_50_dm.png"]
-    )
-    monkeypatch.setattr("reports.images._ALL_EMBEDDED", len(base64.b64decode(small.sheets[0].source.partition(",")[2])) + 10)
-    (small, _), _ = drawn(records, tmp_path)
-    assert [one.source.startswith("data:") for one in small.sheets] == [True, False]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 import vl_convert
 from made_records import evaluation, record, with_checkpoints, with_spec
+from safetensors.numpy import save_file
 
 from bench.records import MethodFacts
 from bench.storage import write_record
@@ -139,6 +142,46 @@ def test_what_was_left_out_is_told_and_nothing_is_where_nothing_was(elements, tm
     whole = Elements(page_of([record("whole", ipc=None)], tmp_path, formats=("html",)).read_text(encoding="utf-8"))
     assert not {"not-shown", "images", "viewer"} & set(whole.ids())
     assert max(len(text) for _, text in whole.of("script")) < 20_000  # without charts it has no library of charts
+
+
+def test_a_misnamed_record_counts_and_is_named_with_the_command_that_repairs_it(tmp_path):
+    made = record("dm")
+    write_record(tmp_path / "records", made)
+    place = tmp_path / "records" / f"{made.hash}.json"
+    misnamed = place.rename(place.with_name("a copy.json"))
+    page = Elements(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert "counted-once" in page.ids()
+    assert "not-shown" not in page.ids()
+    (text,) = (text for _, text in page.of("li") if "misnamed" in text)
+    assert made.spec.label in text
+    subprocess.run(["sh", "-c", text[text.index("mv ") :]], check=True)
+    assert place.is_file()
+    assert not misnamed.exists()
+    assert "counted-once" not in Elements(write_report(tmp_path).read_text(encoding="utf-8")).ids()
+
+
+def test_pictures_stand_in_the_page_in_its_order_while_there_is_room_and_beside_it_then(tmp_path, monkeypatch):
+    records = several()
+    for made in records:
+        images = np.random.default_rng(0).normal(size=(2, 1, 4, 4)).astype(np.float32)
+        about = {"classes": json.dumps(["a", "b"]), "mean": "[0.5]", "std": "[0.25]"}
+        (tmp_path / "records").mkdir(exist_ok=True)
+        save_file({"images": images, "labels": np.arange(2)}, tmp_path / "records" / made.images_name, metadata=about)
+
+    def sources(largest):
+        monkeypatch.setattr("reports.page._LARGEST", largest)
+        page = page_of(records, tmp_path)
+        assert page.stat().st_size <= largest
+        return [attributes["src"] for attributes, _ in Elements(page.read_text(encoding="utf-8")).of("img")]
+
+    whole = sources(5_000_000)
+    assert all(source.startswith("data:image/") for source in whole)
+    size = (tmp_path / "report" / "index.html").stat().st_size
+    some = sources(size - 1)
+    (place,) = (place for place, source in enumerate(some) if not source.startswith("data:"))
+    linked = (tmp_path / "report" / some[place]).read_bytes()
+    assert base64.b64decode(whole[place].partition(",")[2]) == linked
+    assert some[:place] == whole[:place]
 
 
 def test_the_figures_of_benchmarks_stand_on_the_page_and_stay(tmp_path):

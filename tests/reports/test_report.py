@@ -25,7 +25,7 @@ from reports.results import Results
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    monkeypatch.setattr("reports.report.figures", list)
+    monkeypatch.setattr("reports.drawing.figures", list)
 
 
 def images_of(made, folder, *, channels: int) -> None:
