@@ -178,7 +178,8 @@ def _submit(executor: submitit.AutoExecutor, work: Work, specs: Sequence[RunSpec
     """Return the jobs of cells, submitted from the snapshot: jobs begin in the folder that they were submitted from."""
     try:
         with contextlib.chdir(copy):
-            return executor.map_array(Cell(), [work] * len(specs), [spec.model_dump_json() for spec in specs])
+            jobs: list[Any] = executor.map_array(Cell(), [work] * len(specs), [spec.model_dump_json() for spec in specs])
+            return jobs
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise UsageError(f"--executor slurm: Slurm does not take the jobs: {_last_line(str(error))}") from None
 

@@ -1,0 +1,137 @@
+"""Estimates of seconds and memory, and the plans that are made of them."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import run_all
+from bench import plan
+from bench.estimates import Estimates, LogModel, Machine, Measured, measured, usual_machine
+from datasets import DATASETS
+from methods import METHODS
+
+REFERENCE = Path(__file__).resolve().parents[2] / "reports" / "reference"
+SPEED = {"dm": 1.0, "kr": 3.0, "emd": 1.5}
+MACHINE = {"old": 4.0, "new": 1.0}
+
+
+def rows(noise=0.0, repeats=20):
+    """Return measured values that are a product of factors, each with `noise` in its logarithm."""
+    generator = random.Random(0)
+    return [
+        Measured(
+            {"method": method, "machine": machine}, 7 * speed * slow * math.exp(generator.gauss(0, noise)), f"{method} {number}"
+        )
+        for method, speed in SPEED.items()
+        for machine, slow in MACHINE.items()
+        for number in range(repeats)
+    ]
+
+
+def test_a_product_of_factors_is_recovered():
+    model = LogModel(rows())
+    for method, speed in SPEED.items():
+        for machine, slow in MACHINE.items():
+            assert model.predict({"method": method, "machine": machine}) == pytest.approx(7 * speed * slow, rel=0.03)
+
+
+def test_what_was_never_measured_is_taken_to_be_average():
+    model = LogModel(rows())
+    known = [model.predict({"method": method, "machine": "new"}) for method in SPEED]
+    other = model.predict({"method": "of a user", "machine": "new"})
+    assert min(known) < other < max(known)
+    assert other == pytest.approx(math.exp(np.log(known).mean()), rel=0.05)
+
+
+def test_the_error_is_that_of_models_without_the_cells_of_a_kind():
+    made = rows(noise=0.3, repeats=3)
+    squares = []
+    for group in {row.group for row in made}:
+        others = LogModel([row for row in made if row.group != group])
+        squares += [(math.log(row.value) - math.log(others.predict(row.levels))) ** 2 for row in made if row.group == group]
+    assert LogModel(made).error == pytest.approx(math.sqrt(np.mean(squares)), rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def records():
+    """Return the committed records of real images."""
+    return measured(*(REFERENCE / name / "records" for name in ("cpu", "rates", "transport")))
+
+
+@pytest.fixture(scope="module")
+def estimates(records):
+    """Return estimates for the machine that most of the records are of."""
+    return Estimates(records, METHODS, DATASETS, usual_machine(records))
+
+
+def test_cells_that_were_measured_are_estimated_within_a_factor_of_two(records, estimates):
+    here = [record for record in records if Machine.of(record.hardware) == estimates.machine]
+    assert len(here) > 30
+    for record in here:
+        assert 0.5 < estimates.seconds(record.spec) / record.seconds["total"] < 2, record.spec.label
+        assert 0.5 < estimates.memory(record.spec) / record.peak_memory_mib < 2, record.spec.label
+
+
+def test_a_kind_of_cell_without_records_is_estimated_within_a_factor_of_two(estimates):
+    for model in (estimates.distilling, estimates.evaluating, estimates.memory_model):
+        assert model.count > 30
+        assert 1 < math.exp(model.error) < 2
+
+
+def test_without_records_cells_are_ordered_by_their_operations(records):
+    estimates = Estimates([], METHODS, DATASETS, Machine("", 1))
+    of = {(record.spec.dataset, record.spec.ipc, record.spec.method): record.spec for record in records}
+    one, ten = (estimates.seconds(of["fashionmnist", ipc, "dm"]) for ipc in (1, 10))
+    assert one < ten
+    assert estimates.memory(of["fashionmnist", 1, "dm"]) is None
+    assert estimates.basis == "no records to estimate by"
+
+
+def test_a_plan_shows_each_cell_and_the_makespan(records, estimates):
+    first, second = (record.spec for record in records[:2])
+    shown = list(plan.lines([first, second], {first.hash}, estimates, jobs=2))
+    assert shown[0] == f"{first.hash} there   {first.label}"
+    assert shown[1].startswith(f"{second.hash} to run  {second.label}: about {plan.duration(estimates.seconds(second))}, ")
+    assert shown[2].startswith("1 of 2 cells to run; estimates are from ")
+    time = plan.duration(estimates.seconds(second))
+    assert shown[3] == f"with --jobs 2: {time} of {time} of work, 50% idle"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.25, "0.2 s"), (119, "119 s"), (120, "2.0 min"), (7200, "2.0 h"), (3 * 86400, "3.0 d"), (800 * 86400, "2.2 y")],
+)
+def test_durations_are_in_the_unit_that_suits_them(seconds, text):
+    assert plan.duration(seconds) == text
+
+
+def test_table_2_is_simulated(capsys, tmp_path):
+    assert plan.main(["--profile", "paper", "--gpus", "1,4", "--speedup", "50", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    specs = run_all.planned([*plan.TABLE_2, "--profile", "paper", "--out", str(tmp_path), "--dry-run"])[0]
+    assert shown[0].startswith(f"SIMULATION of {len(specs)} cells")
+    assert "50 times as fast" in shown[3]
+    one, four = (line.split() for line in shown[5:7])
+    assert (one[0], four[0]) == ("1", "4")
+    assert float(four[4]) == pytest.approx(4, abs=0.5)  # times as fast, after two words of the makespan and the idle share
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--gpus", "0"], ["--gpus", "'0'", "at least 1"]),
+        (["--speedup", "-3"], ["--speedup", "'-3'", "above 0"]),
+        (["--methods", "nothing"], ["method", "'nothing'"]),
+    ],
+)
+def test_mistakes_are_one_line(arguments, expected, capsys):
+    assert plan.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("plan: error: ")
+    assert error.count("\n") == 1
+    assert all(word in error for word in expected)
