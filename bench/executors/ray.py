@@ -118,7 +118,7 @@ def _connected(address: str, code: str) -> Iterator[None]:
 
     """
     named = address or os.environ.get("RAY_ADDRESS", "")
-    where = {"address": named} if named else {"num_cpus": usable_cores(), "include_dashboard": False}
+    where = {"address": named} if named else {"address": "local", "num_cpus": usable_cores(), "include_dashboard": False}
     before = signal.getsignal(signal.SIGTERM)
     try:
         _knock(named)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +20,10 @@ SMALL = ("eval.epochs=1", "match.real_batch=4", "network.width=8", "whole.epochs
 TINY = ("--eval-nets=1", "--threads=1", *(f"--set={setting}" for setting in SMALL))
 ITERATIONS = 20
 GRID = (*TINY, f"--iterations={ITERATIONS}", "--ipc=1", "--seeds=0,1")
+DOCUMENTATION = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+COMMANDS = [
+    shlex.split(line) for line in re.findall(r"^    python (run_all\.py .*|-m bench\.plan .*)$", DOCUMENTATION, re.MULTILINE)
+]
 TABLES = ("accuracy.csv", "table2.csv", "table2.md", "table2.tex")
 
 LOSS = """
@@ -100,6 +106,11 @@ def alone(command, own, tmp_path_factory):
     assert status == 0, stderr
     assert own.calls() - before == 2 * ITERATIONS
     return out
+
+
+def executor_of(words):
+    """Return the executor that a documented command names, or the default."""
+    return words[words.index("--executor") + 1] if "--executor" in words else "local"
 
 
 def tables(out):

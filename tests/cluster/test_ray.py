@@ -8,7 +8,7 @@ import os
 import signal
 
 import pytest
-from conftest import GRID, ITERATIONS, images, processes, tables, until
+from conftest import COMMANDS, GRID, ITERATIONS, TINY, executor_of, images, processes, tables, until
 
 pytest.importorskip("ray", reason="needs requirements-ray.txt: tox -e cluster")
 
@@ -127,3 +127,12 @@ def test_where_no_cluster_answers_there_is_one_line_at_once(address, tmp_path, c
     error = capsys.readouterr().err
     assert error.startswith(f"run_all.py: error: --ray-address {address!r}: no Ray cluster answers (")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if executor_of(words) == "ray"], ids=" ".join)
+def test_a_documented_command_runs(words, cluster, command, tmp_path):
+    grid = ("--methods=random", "--datasets=digits", "--ipc=1", "--seeds=0,1", f"--data-root={tmp_path}", *TINY)
+    there = {"RAY_ADDRESS": cluster.address} if "auto" in words else {}  # else a Ray is started for the command
+    status, stdout, stderr = command("run_all.py", *words[1:], *grid, "--set=ray.gpus=0", "--out", tmp_path / "out", **there)
+    assert status == 0, stderr
+    assert "2 cells run, 0 there before, 0 failed" in stdout
