@@ -140,7 +140,7 @@ def test_a_failure_leaves_the_old_report_whole_and_what_is_not_its_own_stays(tmp
     (out / "records" / f"{record().hash}.json").unlink()
     write(out, record("kr"))
 
-    def full(page, path):
+    def full(page, path, *_):
         path.write_text("half a page")
         raise OSError(28, "No space left on device")
 
