@@ -17,6 +17,8 @@ from ray.cluster_utils import Cluster
 import run_all
 from bench.executors import remote
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 @pytest.fixture(scope="module")
 def cluster():
