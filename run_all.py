@@ -28,22 +28,23 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from bench import executors, folder, interrupts, plan
+from bench import executors, folder, interrupts
 from bench.ending import status_of
 from bench.errors import UsageError, unknown
-from bench.estimates import Estimates, Machine, measured, usual_machine
 from bench.executors import OWNERS, Choice, Driver
+from bench.executors.work import Work
 from bench.grid import check_ipc, make_specs
 from bench.lazy import compute, console, parts
 from bench.listing import listing
 from bench.method import Method
 from bench.options import Texts, folder_path, number, numbers, option_parser, typed_texts
+from bench.plan.estimates import Estimates, Machine, measured, usual_machine
+from bench.plan.lines import dry_run
 from bench.protocol import SECTIONS, SEEDS, Protocol, resolve
 from bench.ranks import ALONE, Ranks
 from bench.records import RunRecord
 from bench.settings import Settings
 from bench.spec import RunSpec
-from bench.work import Work
 from datasets import DATASETS, Loader, data_warnings, find_source, split_names
 from datasets.fingerprint import Fingerprint
 from datasets.source import Source
@@ -259,7 +260,7 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
     present = folder.present(options.out, specs, options.checkpoints, force=options.force, look=options.dry_run, log=progress)
     if options.dry_run:
         jobs = options.jobs or (1 if options.executor.is_local else None)
-        out.writelines(f"{line}\n" for line in plan.lines(specs, present, _estimates(options, where), jobs=jobs))
+        out.writelines(f"{line}\n" for line in dry_run(specs, present, _estimates(options, where), jobs=jobs))
         return 0
 
     records = _run_cells(options, where, [spec for spec in specs if spec.hash not in present], fingerprints, progress)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bench.evaluate import evaluate
 from bench.interrupts import Interrupted
-from bench.parts import Evaluating
 from bench.protocol import Training
+from bench.ranks.parts import Evaluating
 from bench.records import Evaluation, RunRecord, Unfinished, stage_name
 from bench.resume import SECONDS
 from bench.spec import RunSpec

@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from bench import evaluate as evaluate
     from bench import hardware as hardware
     from bench import matching as matching
-    from bench import parts as parts
     from bench import recorder as recorder
     from bench import runner as runner
     from bench import threads as threads
     from bench import timing as timing
     from bench import training as training
     from bench.networks import network as network
+    from bench.ranks import parts as parts
 
 _LIBRARIES = (
     *("geomloss", "numpy", "ot", "pandas", "PIL", "pyarrow", "safetensors", "scipy", "sklearn", "threadpoolctl"),
@@ -64,7 +64,7 @@ _ENGINE = (
         "hardware",
         "matching",
         "networks.network",
-        "parts",
+        "ranks.parts",
         "recorder",
         "runner",
         "threads",

@@ -6,23 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from bench.executors import EXECUTORS
+from bench.grid import Shaped
 from bench.method import Method
 from bench.networks import NETWORKS
 from bench.protocol import PROFILES, SECTIONS
 from bench.settings import valid_values
 
 
-class Named(Protocol):
+class Named(Shaped, Protocol):
     """What is printed of a dataset."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
     def label(self) -> str: ...  # noqa: D102
-    @property
-    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
 
 
 def listing(methods: Iterable[Method], sources: Iterable[Named]) -> str:

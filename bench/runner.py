@@ -19,9 +19,9 @@ from bench.evaluations import Keeper, failed, message, now
 from bench.hardware import code_version, hardware, library_versions
 from bench.locks import claimed
 from bench.method import Method
-from bench.parts import distill, ranks_of
 from bench.protocol import Protocol as BenchProtocol
 from bench.ranks import ALONE, Ranks
+from bench.ranks.parts import distill, ranks_of
 from bench.recorder import divergence, root_mean_square
 from bench.records import Checkpoint, MethodFacts, RunRecord, stage_name, typical_iteration
 from bench.resume import ResumeFile

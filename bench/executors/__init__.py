@@ -23,10 +23,14 @@ from bench.spec import RunSpec
 from bench.storage import distilled, write_record
 
 if TYPE_CHECKING:
-    from bench.estimates import Estimates
+    from bench.executors.work import Work
+    from bench.plan.estimates import Estimates
     from bench.runner import Observer, Runner
     from bench.types import Bundle
-    from bench.work import Work
+
+
+_MARGIN = 1.5
+"""How much more memory is asked for than cells took before."""
 
 
 class Executor(Protocol):
@@ -68,6 +72,12 @@ class Driver:
     def longest_first(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Return the cells in the order that leaves the fewest workers idle at the end."""
         return sorted(specs, key=self.estimates().seconds, reverse=True)
+
+    def memory(self, spec: RunSpec) -> float | None:
+        """Return how many GiB a cell asks for: as set, or else half as much again as cells like it took, if any did."""
+        expected = self.estimates().memory(spec)
+        usual = _MARGIN * expected / 2**10 if expected is not None else None
+        return self.choice.settings.memory or usual
 
     def lost(self, spec: RunSpec, reason: str) -> RunRecord:
         """Return the record of a cell that no worker came back with, and write it where there is no result."""

@@ -17,9 +17,9 @@ from bench import interrupts
 from bench.cores import bind
 from bench.errors import LostWorkersError
 from bench.executors import Driver
+from bench.executors.work import Work, run_cell
 from bench.records import RunRecord
 from bench.spec import RunSpec
-from bench.work import Work, run_cell
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue

@@ -23,18 +23,15 @@ import ray
 from bench import interrupts
 from bench.cores import usable_cores
 from bench.errors import UsageError, is_disk_error
-from bench.executors import Driver, RaySettings, remote, snapshot
+from bench.executors import Driver, remote, snapshot
+from bench.executors.work import Work
 from bench.records import RunRecord
 from bench.spec import RunSpec
-from bench.work import Work
 
 _POLL_SECONDS = 0.5
 _KNOCK_SECONDS = 10
 _RETRIES = 3
 """So often a cell runs again whose worker or node was lost."""
-
-_MARGIN = 1.5
-"""How much more memory is asked for than cells took before."""
 
 
 def make(driver: Driver) -> OnRay:
@@ -89,10 +86,8 @@ class OnRay:
 
     def _resources(self, spec: RunSpec) -> Mapping[str, Any]:
         """Return what a cell takes of a node."""
-        settings: RaySettings = self.driver.choice.settings
-        expected = self.driver.estimates().memory(spec)
-        mib = settings.memory * 2**10 if settings.memory else _MARGIN * (expected or 0)
-        return {"num_cpus": self.driver.work.threads, "num_gpus": settings.gpus, "memory": int(mib * 2**20)}
+        memory = int((self.driver.memory(spec) or 0) * 2**30)  # in bytes
+        return {"num_cpus": self.driver.work.threads, "num_gpus": self.driver.choice.settings.gpus, "memory": memory}
 
     def _record(self, reference: Any, spec: RunSpec) -> RunRecord:
         """Return the record of a task that has ended, whatever way."""

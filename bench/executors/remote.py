@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from bench import interrupts
+from bench.executors.work import Work, run_cell
 from bench.interrupts import Interrupted
 from bench.records import RunRecord
 from bench.runner import Runner
 from bench.spec import RunSpec
 from bench.storage import atomic, distilled, read_record
 from bench.types import Bundle, Split
-from bench.work import Work, run_cell
 
 Files = dict[str, bytes]
 """The contents of files in a folder of records, by name."""

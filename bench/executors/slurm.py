@@ -26,17 +26,14 @@ from bench import interrupts
 from bench.cores import usable_cores
 from bench.errors import UsageError
 from bench.executors import Driver, SlurmSettings, snapshot
+from bench.executors.work import Work, run_cell
 from bench.interrupts import Interrupted
 from bench.records import RunRecord
 from bench.spec import RunSpec
-from bench.work import Work, run_cell
 
 _POLL_SECONDS = 0.5
 _RETRIES = 3
 """So often a cell is submitted again whose job ended without a record, as where a node failed or memory was too small."""
-
-_MARGIN = 1.5
-"""How much more memory is asked for than cells took before."""
 
 _LARGEST_ARRAY = 1000
 """Slurm's usual limit is 1001."""
@@ -128,9 +125,8 @@ class OnSlurm:
 
     def _memory(self, specs: Sequence[RunSpec]) -> float | None:
         """Return how many GiB each job asks for; None leaves it to the cluster."""
-        expected = [self.driver.estimates().memory(spec) for spec in specs]
-        usual = [_MARGIN * mib / 2**10 for mib in expected if mib is not None]
-        return self._settings.memory or (float(math.ceil(max(usual))) if usual else None)
+        most = max(self.driver.memory(spec) or 0.0 for spec in specs)
+        return self._settings.memory or float(math.ceil(most)) or None
 
     def _map(self, specs: Sequence[RunSpec], executor: submitit.AutoExecutor, work: Work, copy: Path) -> Iterator[RunRecord]:
         """Yield records as jobs end."""

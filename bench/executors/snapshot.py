@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from bench.executors.work import Work
 from bench.hardware import COMMIT_FILE, code_version
 from bench.method import Method
-from bench.work import Work
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("bench", "datasets", "methods", "reports", "run_all.py")

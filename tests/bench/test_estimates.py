@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import run_all
-from bench import plan
-from bench.estimates import Estimates, LogModel, Machine, Measured, measured, usual_machine
+from bench.plan import __main__ as plan
+from bench.plan.estimates import Estimates, LogModel, Machine, Measured, measured, usual_machine
+from bench.plan.lines import dry_run, duration
 from datasets import DATASETS
 from methods import METHODS
 
@@ -94,11 +95,11 @@ def test_without_records_cells_are_ordered_by_their_operations(records):
 
 def test_a_plan_shows_each_cell_and_the_makespan(records, estimates):
     first, second = (record.spec for record in records[:2])
-    shown = list(plan.lines([first, second], {first.hash}, estimates, jobs=2))
+    shown = list(dry_run([first, second], {first.hash}, estimates, jobs=2))
     assert shown[0] == f"{first.hash} there   {first.label}"
-    assert shown[1].startswith(f"{second.hash} to run  {second.label}: about {plan.duration(estimates.seconds(second))}, ")
+    assert shown[1].startswith(f"{second.hash} to run  {second.label}: about {duration(estimates.seconds(second))}, ")
     assert shown[2].startswith("1 of 2 cells to run; estimates are from ")
-    time = plan.duration(estimates.seconds(second))
+    time = duration(estimates.seconds(second))
     assert shown[3] == f"with --jobs 2: {time} of {time} of work, 50% idle"
 
 
@@ -107,7 +108,7 @@ def test_a_plan_shows_each_cell_and_the_makespan(records, estimates):
     [(0.25, "0.2 s"), (119, "119 s"), (120, "2.0 min"), (7200, "2.0 h"), (3 * 86400, "3.0 d"), (800 * 86400, "2.2 y")],
 )
 def test_durations_are_in_the_unit_that_suits_them(seconds, text):
-    assert plan.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_table_2_is_simulated(capsys, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.schedule import enough_workers, longest_first
+from bench.plan.schedule import enough_workers, longest_first
 
 SECONDS = st.lists(st.integers(1, 50).map(float), min_size=1, max_size=30)
 

@@ -1,9 +1,5 @@
 """The command line, run as a user runs it: settings so small that a cell takes a fraction of a second."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,51 +14,10 @@ _SETTINGS = ("eval.epochs=1", "match.real_batch=4", "network.width=8", "whole.ep
 TINY = ("--iterations=2", "--eval-nets=1", *(f"--set={setting}" for setting in _SETTINGS))
 
 
-def _ctrl_c_works():
-    # A test run in a shell's background ignores SIGINT, and its children would too; a user's terminal does not.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.fixture(scope="session")
 def tiny():
     """Return the options that make every cell tiny."""
     return TINY
-
-
-@pytest.fixture(scope="session")
-def start():
-    """Return a function that starts `python ARGUMENTS` in the repository root."""
-
-    def begin(*arguments, **environment):
-        kept = {name: value for name, value in os.environ.items() if name != "DATA_ROOT"}
-        return subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            cwd=ROOT,
-            env=kept | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            preexec_fn=_ctrl_c_works,
-        )
-
-    return begin
-
-
-@pytest.fixture(scope="session")
-def command(start):
-    """Return a function that runs `python ARGUMENTS` to its end: exit status, standard output, standard error."""
-
-    def call(*arguments, **environment):
-        with start(*arguments, **environment) as process:
-            try:
-                out, err = process.communicate(timeout=300)
-            except BaseException:
-                process.kill()
-                raise
-        return process.returncode, out, err
-
-    return call
 
 
 @pytest.fixture

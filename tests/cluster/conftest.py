@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,41 +41,6 @@ def note():
     with Path({calls!r}).open("a") as file:
         file.write("x")
 """
-
-
-@pytest.fixture(scope="session")
-def start():
-    """Return a function that starts `python ARGUMENTS` in a checkout, the repository's unless another one is named."""
-
-    def begin(*arguments, root=ROOT, **environment):
-        kept = {name: value for name, value in os.environ.items() if name not in ("DATA_ROOT", "RAY_ADDRESS")}
-        return subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            cwd=root,
-            env=kept | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-
-    return begin
-
-
-@pytest.fixture(scope="session")
-def command(start):
-    """Return a function that runs `python ARGUMENTS` to its end: exit status, standard output, standard error."""
-
-    def call(*arguments, **options):
-        with start(*arguments, **options) as process:
-            try:
-                out, err = process.communicate(timeout=240)
-            except BaseException:
-                process.kill()
-                raise
-        return process.returncode, out, err
-
-    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,12 @@
-"""Plans: how long a grid will take, before it runs.
-
-    python run_all.py ... --dry-run                            each cell, on this machine
-    python -m bench.plan --profile paper --gpus 1,8,64         a simulation for so many GPUs
-
-The second takes the options of `run_all.py`; without `--datasets` and `--ipc` the grid is that of the paper's Table 2. It is a
-simulation: seconds come from the model of `bench.estimates`, which is fitted to records, and the schedule from
-`bench.schedule`. Nothing is run.
-"""
+"""What a plan prints: the lines of a dry run, and of a simulation."""
 
 from __future__ import annotations
 
-import argparse
-import math
-import pkgutil
-import sys
 from collections.abc import Collection, Iterator, Sequence
 
-from bench import schedule
-from bench.errors import UsageError
-from bench.estimates import Estimates
-from bench.options import numbers
+from bench.plan import schedule
+from bench.plan.estimates import Estimates
 from bench.spec import RunSpec
-
-TABLE_2 = ("--datasets", "mnist,fashionmnist,svhn,cifar10,cifar100", "--ipc", "1,10,50")
-"""The grid where none is named."""
 
 _STRAGGLERS = 3
 
@@ -36,7 +19,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def lines(specs: Sequence[RunSpec], present: Collection[str], estimates: Estimates, *, jobs: int | None) -> Iterator[str]:
+def dry_run(specs: Sequence[RunSpec], present: Collection[str], estimates: Estimates, *, jobs: int | None) -> Iterator[str]:
     """Yield what a dry run prints: a line for each cell, and below them what all that are to run take.
 
     Args:
@@ -94,40 +77,3 @@ def simulation(
     yield "Stragglers: " + "; ".join(f"{spec.label} {duration(seconds[spec])}" for spec in longest) + "."
     enough = schedule.enough_workers(tuple(seconds.values()))
     yield f"Past {enough} GPUs more do not help: the longest cell alone takes {duration(max(seconds.values(), default=0.0))}."
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.plan",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--gpus", default="1,8,64", help="how many, with commas between")
-    parser.add_argument("--speedup", default="1", help="how many times faster a GPU is than the machine of the records")
-    own, rest = parser.parse_known_args(arguments)
-    try:
-        workers, speedup = numbers("--gpus", own.gpus, low=1), _speedup(own.speedup)
-        # The grid is the command line's own, which this package does not know: it is asked for by name, as workers are started.
-        specs, estimates, folders = pkgutil.resolve_name("run_all:planned")([*TABLE_2, *rest, "--dry-run"])
-    except UsageError as error:
-        sys.stderr.write(f"plan: error: {error}\n")
-        return 2
-    for line in simulation(specs, estimates, workers, speedup=speedup, folders=folders):
-        sys.stdout.write(f"{line}\n")
-    return 0
-
-
-def _speedup(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise UsageError(f"--speedup {text!r} is not valid; valid: a number above 0")
-    return value
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cost import Counted, operations
 from bench.lazy import hardware
 from bench.lazy import numpy as np
 from bench.method import Method
+from bench.plan.cost import Counted, operations
 from bench.records import RecordProblem, RunRecord
 from bench.spec import RunSpec
 from bench.storage import read_record

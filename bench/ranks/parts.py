@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from bench import interrupts
 from bench.cores import bind
 from bench.evaluate import evaluate
+from bench.executors.work import Work, described
 from bench.ranks import ALONE, Ranks
 from bench.records import Unfinished
 from bench.types import SyntheticSet
-from bench.work import Work, described
 
 if TYPE_CHECKING:
     from bench.method import Method

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from bench.grid import Shaped
 from bench.lazy import network
 from bench.method import Method
 from bench.spec import RunSpec
@@ -14,15 +15,9 @@ GRADIENT = 3
 """A pass through a network with its gradient counts as three passes forward."""
 
 
-class Counted(Protocol):
+class Counted(Shaped, Protocol):
     """What is asked of a dataset."""
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
     @property
     def counts(self) -> tuple[int, int]: ...  # noqa: D102  (of training and test images)
 
@@ -38,8 +33,8 @@ class Operations:
 def operations(spec: RunSpec, method: Method, source: Counted) -> Operations:
     """Return about how many floating-point operations the passes of a cell are.
 
-    What a loss does with the features, such as a critic or a transport plan, is not among them: `bench.estimates` fits a factor
-    for each method.
+    What a loss does with the features, such as a critic or a transport plan, is not among them: `bench.plan.estimates` fits a
+    factor for each method.
 
     Args:
         spec: the cell.

@@ -3,8 +3,8 @@
     torchrun --nproc-per-node 2 run_all.py ...
 
 Rank 0 leads: it alone reads the command line, decides what is run, shows it, and writes. The other ranks follow: they wait for
-a part of a cell, work on it together with the leader, and wait for the next one; see `bench.parts`. Every rank makes the draws
-of one process, and keeps all images of a cell. It computes what concerns its own classes, or its own networks.
+a part of a cell, work on it together with the leader, and wait for the next one; see `bench.ranks.parts`. Every rank makes the
+draws of one process, and keeps all images of a cell. It computes what concerns its own classes, or its own networks.
 
 Ranks meet in `sum`, `collect` and `same`. There each of them first learns whether another one has failed; if so, all leave the
 part. So no rank waits for one that will not come.
@@ -38,7 +38,6 @@ _TIMEOUT = timedelta(days=365)
 """Ranks may wait for long, as while a method runs on rank 0 alone. One that has died is noticed at once."""
 
 _LOST = "a rank died or cannot be reached; what is finished is kept, and the same command goes on from there"
-
 
 _LOST_KEY = f"lost {os.environ.get('TORCHELASTIC_RESTART_COUNT')}"
 """Which rank notices first is counted in torchrun's store under this key."""
