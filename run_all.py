@@ -225,7 +225,7 @@ def _run_cells(
 def _estimates(options: Options, where: Compute | None) -> Estimates:
     """Return what cells will take where they are computed; where that is None, on the machine of the records."""
     records = measured(*_record_folders(options))
-    machine = Machine.like(where, here=options.executor.is_local) if where is not None else usual_machine(records)
+    machine = Machine.like(where, options.ranks.count, here=options.executor.is_local) if where else usual_machine(records)
     methods = METHODS | {method.name: method for method, _ in options.methods}
     return Estimates(records, methods, {source.name: source for source in (*DATASETS.values(), *options.sources)}, machine)
 

@@ -21,7 +21,9 @@ def command(record: RunRecord) -> str:
     change, and then the command still means this cell.
     """
     spec, device = record.spec, str(record.hardware.get("device", ""))
-    words = ["python", "run_all.py", "--methods", needed_file(record) or spec.method, "--datasets", spec.dataset]
+    ranks = record.hardware.get("ranks", 1)  # processes that shared the cell; another number of them differs by rounding
+    words = ["python"] if ranks == 1 else ["torchrun", "--standalone", "--nproc-per-node", str(ranks)]
+    words += ["run_all.py", "--methods", needed_file(record) or spec.method, "--datasets", spec.dataset]
     words += [] if spec.ipc is None else ["--ipc", str(spec.ipc)]
     words += ["--seeds", str(spec.seed), "--profile", _profile(spec).profile, "--precision", run_precision(spec)]
     words += ["--device", device] if device else []

@@ -24,6 +24,8 @@ _NO_SETTING = ("eval.networks", "whole.networks")
 _STEP_SIZES = ("match.rate", "match.lr_images")
 """Sizes of a step, each of one optimizer; under the other one they are None, which says nothing."""
 
+_OF_THE_OPTIMIZER = frozenset({"match.lr_images", "match.momentum", "match.schedule"})
+"""Settings that usually come with an optimizer: where each of a method's optimizers has its own, the optimizer says it all."""
 
 _BY_IPC = frozenset({"match.iterations", "match.real_batch", "eval.nets", "eval.epochs"})
 """How long and how large: these may follow from the IPC, and make a variant only where records of one IPC differ in them."""
@@ -123,7 +125,7 @@ def variants(records: Sequence[RunRecord]) -> dict[str, str]:
 
     A setting counts where it differs between records of one dataset and method; numbers of iterations, images, networks and
     epochs where records of one IPC differ in them. Evaluation networks make no variant, and the rate of a step makes none:
-    `reports.results` keeps rates apart.
+    `reports.results` keeps rates apart. What comes with the optimizer, such as its schedule, is not named beside it.
     """
     return _variants(records, {record.hash: flat_settings(record.spec) for record in records})
 
@@ -150,7 +152,18 @@ def _variants(records: Sequence[RunRecord], settings: Mapping[str, Mapping[str, 
     for (method, name, *_), members in values.items():
         if len(members) > 1:
             differing[method].add(name)
+    for method, own in differing.items():
+        own -= _implied([settings[record.hash] for record in records if record.spec.method == method])
     return {record.hash: _text(settings[record.hash], differing[record.spec.method]) for record in records}
+
+
+def _implied(settings: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return which settings of the optimizer always have the same value under the same optimizer, among those of one method."""
+    seen: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for fields in settings:
+        for name in _OF_THE_OPTIMIZER & fields.keys():
+            seen[name, str(fields.get("match.optimizer"))].add(str(fields[name]))
+    return {name for name, _ in seen} - {name for (name, _), values in seen.items() if len(values) > 1}
 
 
 def _text(settings: Mapping[str, Any], differing: Iterable[str]) -> str:

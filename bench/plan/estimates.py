@@ -108,11 +108,18 @@ class Machine:
         return cls(str(hardware.get("gpu") or hardware.get("cpu", "")), threads)
 
     @classmethod
-    def like(cls, compute: Compute, *, here: bool) -> Machine:
-        """Return the machine that workers are taken to run on: this one; elsewhere some GPU, or a processor like this one's."""
+    def like(cls, compute: Compute, ranks: int = 1, *, here: bool) -> Machine:
+        """Return the machine that workers are taken to run on: this one; elsewhere some GPU, or a processor like this one's.
+
+        Args:
+            compute: the device and the threads of one process.
+            ranks: how many processes share a cell.
+            here: whether it is this machine.
+
+        """
         if not here and compute.device.type != "cpu":
             return cls("a GPU elsewhere", compute.threads)
-        return cls.of(hardware.hardware(compute.device) | {"threads": compute.threads})
+        return cls.of(hardware.hardware(compute.device) | {"threads": compute.threads, "ranks": ranks})
 
     def levels(self, spec: RunSpec, precision: str | None) -> dict[str, str]:
         """Return what a cell's factors belong to here."""

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import run_all
+from bench.compute import Compute
+from bench.hardware import hardware
 from bench.plan import __main__ as plan
 from bench.plan.estimates import Estimates, LogModel, Machine, Measured, measured, usual_machine
 from bench.plan.lines import dry_run, duration
@@ -101,6 +103,13 @@ def test_a_plan_shows_each_cell_and_the_makespan(records, estimates):
     assert shown[2].startswith("1 of 2 cells to run; estimates are from ")
     time = duration(estimates.seconds(second))
     assert shown[3] == f"with --jobs 2: {time} of {time} of work, 50% idle"
+
+
+def test_ranks_that_share_a_cell_have_the_threads_of_all():
+    compute = Compute.elsewhere(device="cpu", precision="fp32", threads=2)
+    machine = Machine.like(compute, 3, here=True)
+    assert machine.threads == 6
+    assert machine == Machine.of(hardware(compute.device) | {"threads": 2, "ranks": 3})
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,8 @@ def test_the_run_of_a_cell_comes_along():
     assert (options.checkpoints, options.threads, options.device) == ((0, 25), 3, "cpu")
     _, options = again(stored(spec, hardware={"device": "cuda", "threads": 3}))
     assert (options.threads, options.device) == (None, "cuda")
+    shared = command(stored(spec, hardware={"device": "cpu", "threads": 3, "ranks": 2}))
+    assert shared.startswith("torchrun --standalone --nproc-per-node 2 run_all.py --methods dm ")
 
 
 def test_a_users_loss_is_named_by_its_path_and_the_card_says_that_it_is_needed(tmp_path):

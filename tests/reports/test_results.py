@@ -250,12 +250,17 @@ def test_another_setting_with_another_rate_is_a_variant_of_its_own():
     assert len(Results.of(records).shown) == 2
 
 
-def test_optimizers_are_variants_and_say_only_their_own_step():
+def test_optimizers_are_variants_without_what_comes_with_them():
     sgd = with_protocol(record(), match={"optimizer": "sgd", "rate": None, "lr_images": 3.0, "schedule": "constant"})
-    assert columns([record(), sgd]) == {
-        "dm (match.optimizer=angular, match.schedule=cosine)",
-        "dm (match.lr_images=3.0, match.optimizer=sgd, match.schedule=constant)",
+    assert columns([record(), sgd]) == {"dm (match.optimizer=angular)", "dm (match.optimizer=sgd)"}
+    faster = with_protocol(sgd, match={"lr_images": 10.0})
+    assert columns([record(), sgd, faster]) == {
+        "dm (match.optimizer=angular)",
+        "dm (match.lr_images=3.0, match.optimizer=sgd)",
+        "dm (match.lr_images=10.0, match.optimizer=sgd)",
     }
+    longer = with_protocol(sgd, eval={"epochs": 7})  # the optimizer does not say this one
+    assert {name.count("eval.epochs") for name in columns([record(), longer])} == {1}
     other = with_protocol(record("kr"), match={"optimizer": "sgd", "rate": None, "lr_images": 30.0, "iterations": 150})
     assert profiles_words([with_protocol(sgd, match={"iterations": 150}).spec, other.spec]) == (
         "cpu with match.optimizer=sgd match.lr_images=3|30 match.schedule=constant"
