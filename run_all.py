@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from bench.lazy import compute, console, parts
 from bench.listing import listing
 from bench.method import Method
 from bench.options import Texts, folder_path, number, numbers, option_parser, typed_texts
-from bench.plan.estimates import Estimates, Machine, measured, usual_machine
+from bench.plan.estimates import Estimates, Machine, measured, record_folders, usual_machine
 from bench.plan.lines import dry_run
 from bench.protocol import SECTIONS, SEEDS, Protocol, resolve
 from bench.ranks import ALONE, Ranks
@@ -97,9 +97,7 @@ def _methods(text: str) -> tuple[Method, ...]:
 def _settings(texts: Texts, methods: Sequence[Method], profile: str) -> tuple[tuple[Method, Settings], ...]:
     """Return each method with its settings; a misspelt setting of a method that is not in the grid is a mistake too."""
     own = {name: values for name, values in texts.items() if name not in SECTIONS}  # `whole` names a section, and a method
-    checked = {
-        method.name: method.resolve(own.get(method.name, {}), profile=profile) for method in (*METHODS.values(), *methods)
-    }
+    checked = {m.name: m.resolve(own.get(m.name, {}), profile=profile) for m in (*METHODS.values(), *methods)}
     return tuple((method, checked[method.name]) for method in methods)
 
 
@@ -205,41 +203,35 @@ def worker(work: Work, number: int, bundles: Mapping[str, Bundle] | None) -> Run
 
 
 def _run_cells(
-    options: Options, where: Compute, specs: Sequence[RunSpec], fingerprints: Mapping[str, Fingerprint], progress: TextIO
+    options: Options, where: Compute, work: Work, specs: Sequence[RunSpec], estimates: Callable[[], Estimates], progress: TextIO
 ) -> list[RunRecord]:
     """Run the cells; return their records."""
-    load = Loader(options.sources, options.data_root, fingerprints)
+    load = Loader(options.sources, options.data_root, work.fingerprints)
     first = {spec.dataset: spec for spec in reversed(specs)}
     check_ipc(specs, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
     folder.make(options.out)
-    work = _work(options, where, fingerprints)
     with interrupts.listening(), console.observer(progress, total=len(specs)) as shown:
         runner = work.runner(where, [method for method, _ in options.methods], load, shown)
         if options.ranks.count > 1:
             runner = parts.lead(options.ranks, work, runner, specs, log=progress)
-        estimates = cache(partial(_estimates, options, where))
         driver = Driver(work, runner, shown, options.jobs, options.executor, load.whole, estimates)
         return list(executors.make(options.executor, driver).map(specs))
 
 
-def _estimates(options: Options, where: Compute | None) -> Estimates:
-    """Return what cells will take where they are computed; where that is None, on the machine of the records."""
-    records = measured(*_record_folders(options))
+def _estimates(options: Options, where: Compute | None, distilled: Mapping[str, RunRecord]) -> Estimates:
+    """Return what cells will take where they are computed, or, for None, on the machine of the records; see `Estimates`."""
+    records = measured(*record_folders(options.out, REFERENCE))
     machine = Machine.like(where, options.ranks.count, here=options.executor.is_local) if where else usual_machine(records)
     methods = METHODS | {method.name: method for method, _ in options.methods}
-    return Estimates(records, methods, {source.name: source for source in (*DATASETS.values(), *options.sources)}, machine)
-
-
-def _record_folders(options: Options) -> list[Path]:
-    """Return the folders of the records that estimates are made from: this run's, and those of the suite."""
-    return [options.out / "records", *sorted(REFERENCE.glob("*/records"))]
+    sources = {source.name: source for source in (*DATASETS.values(), *options.sources)}
+    return Estimates(records, methods, sources, machine, checkpoints=options.checkpoints, distilled=distilled)
 
 
 def planned(arguments: Sequence[str]) -> tuple[list[RunSpec], Estimates, list[str]]:
     """Return the cells of a command line, what they take, and where the records are that say so; see `bench.plan`."""
     options = parse(arguments)
     specs, _ = _grid(options, _compute(options), log=io.StringIO())
-    return specs, _estimates(options, None), [str(path) for path in _record_folders(options) if path.is_dir()]
+    return specs, _estimates(options, None, {}), [str(path) for path in record_folders(options.out, REFERENCE)]
 
 
 def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
@@ -251,31 +243,36 @@ def run(options: Options, *, out: TextIO, progress: TextIO) -> int:
         progress: where progress is shown.
 
     Returns:
-        The exit status: 1 where a cell failed, else 0.
+        The exit status: 1 where a cell failed or a file could not be put right, else 0.
 
     """
     options.ranks.check(options.executor.name, options.jobs, options.device, options.sources)
     where = _compute(options)
     specs, fingerprints = _grid(options, where, log=progress)
-    present = folder.present(options.out, specs, options.checkpoints, force=options.force, look=options.dry_run, log=progress)
+    there = folder.present(options.out, specs, options.checkpoints, force=options.force, look=options.dry_run, log=progress)
+    estimates = cache(partial(_estimates, options, where, there.distilled))
     if options.dry_run:
         jobs = options.jobs or (1 if options.executor.is_local else None)
-        out.writelines(f"{line}\n" for line in dry_run(specs, present, _estimates(options, where), jobs=jobs))
+        out.writelines(f"{line}\n" for line in dry_run(specs, there.finished, estimates(), jobs=jobs))
         return 0
 
-    records = _run_cells(options, where, [spec for spec in specs if spec.hash not in present], fingerprints, progress)
+    left = [spec for spec in specs if spec.hash not in there.finished]
+    records = _run_cells(options, where, _work(options, where, fingerprints), left, estimates, progress)
     failed = [record for record in records if record.status == "failed"]
     good, wanted = len(records) - len(failed), {spec.hash for spec in specs}
-    page = write_report(options.out, wanted=wanted, log=io.StringIO()) if good or present else "none, for want of results"
-    out.write(f"{good} cells run, {len(present)} there before, {len(failed)} failed; report: {page}\n")
+    page = (
+        write_report(options.out, wanted=wanted, log=io.StringIO()) if good or there.finished else "none, for want of results"
+    )
+    out.write(f"{good} cells run, {len(there.finished)} there before, {len(failed)} failed; report: {page}\n")
     out.writelines(f"failed: {record.spec.dataset} {record.spec.method}: {record.error}\n" for record in failed)
-    return 1 if failed else 0
+    out.writelines(f"not repaired: {line}\n" for line in there.unrepaired)
+    return 1 if failed or there.unrepaired else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status.
 
-    It is 0, 1 where a cell failed or nothing more could be written, 2 on a user's mistake, and 128 + a signal that ended it.
+    It is 0, 1 where something failed or could not be written, 2 on a user's mistake, and 128 + a signal that ended it.
     """
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -288,6 +285,8 @@ def _main(arguments: Sequence[str], ranks: Ranks) -> int:
     with data_warnings(lambda text: sys.stderr.write(f"run_all.py: warning: {text}\n")):
         options = parse(arguments, ranks)
         if options.list:
+            if (options.device, options.threads, options.jobs) != ("auto", None, None):  # these are checked with torch
+                _compute(options)
             sys.stdout.write(listing(METHODS.values(), DATASETS.values()) + "\n")
             return 0
         if options.report_only:

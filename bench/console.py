@@ -65,6 +65,12 @@ class PlainObserver(AbstractContextManager["PlainObserver"]):
         """Write the outcome."""
         self._say(summary(record))
 
+    def ended(self, record: RunRecord, rest: str) -> None:
+        """Write the outcome of a cell that another process ran, and what is left."""
+        self._count += 1
+        self._label = record.spec.label
+        self._say("; ".join(filter(None, (summary(record), rest))))
+
 
 class Silent:
     """Shows nothing, for a process that another one watches."""
@@ -129,6 +135,13 @@ class RichObserver(AbstractContextManager["RichObserver"]):
         """Write the outcome above the bars and move the grid's."""
         self._bars.console.print(f"{self._label}: {summary(record)}", highlight=False, markup=False)
         self._bars.advance(self._grid)
+
+    def ended(self, record: RunRecord, rest: str) -> None:
+        """Write the outcome of a cell that another process ran; the grid's bar says what is left."""
+        self._label = record.spec.label
+        self.finished(record)
+        self._bars.update(self._grid, note=rest)
+        self._bars.update(self._cell, visible=False)  # several are at work, and this process sees none of them
 
 
 def observer(stream: TextIO, *, total: int) -> PlainObserver | RichObserver:

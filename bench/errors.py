@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 _LONGEST = 80
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
@@ -25,6 +26,15 @@ class LostWorkersError(RuntimeError):
     """Workers are killed again and again, or a rank has died: the run ends with this line, or with none where it is empty."""
 
 
+class UnwritableError(OSError):
+    """A file that the suite keeps cannot be written or locked, for whatever reason: it ends a run as a full disk does."""
+
+    @classmethod
+    def of(cls, error: OSError, path: Path) -> UnwritableError:
+        """Return the error for a file at `path`."""
+        return cls(error.errno, error.strerror or str(error), str(path))
+
+
 class DistillationError(RuntimeError):
     """A cell that cannot be finished: a loss that is no number, a solver that did not converge."""
 
@@ -36,8 +46,8 @@ def quoted(value: object) -> str:
 
 
 def is_disk_error(error: BaseException) -> bool:
-    """Return whether nothing more can be written, whichever cell is at it: the disk or a quota is full, or it is read-only."""
-    return isinstance(error, OSError) and error.errno in _DISK_ERRORS
+    """Return whether nothing more can be written, whichever cell is at it: the disk is full, it is read-only, and so on."""
+    return isinstance(error, UnwritableError) or (isinstance(error, OSError) and error.errno in _DISK_ERRORS)
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:

@@ -2,6 +2,7 @@
 
 While a grid runs, SIGINT (Ctrl-C), SIGTERM and SIGHUP are noted, and the work asks for them where its state is whole: between
 two iterations, batches or cells. Where that takes longer than `GRACE` seconds, or a second signal comes, the run ends at once.
+A signal that was ignored when the process began, as SIGHUP is under `nohup`, stays ignored.
 """
 
 from __future__ import annotations
@@ -53,18 +54,20 @@ def disarm() -> None:
 
 
 @contextmanager
-def listening(signals: Iterable[int] = SIGNALS, *, follow: bool = False) -> Iterator[None]:
+def listening(signals: Iterable[int] = SIGNALS, *, follow: bool = False, once: bool = False) -> Iterator[None]:
     """Note `signals` while the block runs; only the main thread can, elsewhere nothing changes.
 
     Args:
         signals: which.
         follow: whether another process decides when this one ends: then a signal is noted, and no more.
+        once: whether signals after the first one change nothing.
 
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = dict.fromkeys(signals, _remember if follow else _note) | (
+    heard = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    handlers = dict.fromkeys(heard, _remember if follow else _note_first if once else _note) | (
         {signal.SIGALRM: _end} if hasattr(signal, "setitimer") else {}
     )
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -77,6 +80,19 @@ def listening(signals: Iterable[int] = SIGNALS, *, follow: bool = False) -> Iter
             signal.signal(number, handler)
 
 
+@contextmanager
+def held(signals: Iterable[int]) -> Iterator[None]:
+    """Hold `signals` back from this thread until the block ends; a process that is started in it never gets them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _remember(number: int, frame: FrameType | None) -> None:
     _received.append(number)
 
@@ -87,6 +103,11 @@ def _note(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+
+def _note_first(number: int, frame: FrameType | None) -> None:
+    if not _received:
+        _note(number, frame)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -1,8 +1,8 @@
 """Locks: no cell is run by two processes at once.
 
 Each cell has a lock file below `records/.locks`. The system frees the lock when its process ends, however it ends. On a file
-system without such locks, filelock falls back to files that name their owner; those of a process that died on another machine
-then have to be removed by hand.
+system without such locks, filelock falls back to files that name their owner (before 4.1 it removed those of others); those of
+a process that died on another machine then have to be removed by hand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bench.errors import UnwritableError
+
 _FOLDER = ".locks"
+
+MARKER = ".shared-"
+"""So begins the name of the file by which workers see whether they see the folder; who made it has claimed that name."""
 
 
 @contextmanager
@@ -22,24 +27,30 @@ def claimed(folder: Path, digest: str) -> Iterator[bool]:
 
     Args:
         folder: the folder of records.
-        digest: the hash of the cell.
+        digest: the hash of the cell, or another name for what is claimed.
+
+    Raises:
+        UnwritableError: where nothing can be locked there.
 
     """
-    place = folder / _FOLDER
-    place.mkdir(parents=True, exist_ok=True)
+    path = folder / _FOLDER / f"{digest}.lock"
     try:
-        lock = FileLock(place / f"{digest}.lock", blocking=False).acquire()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, blocking=False).acquire()
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise UnwritableError.of(error, Path(error.filename or path)) from error
     with lock:
         yield True
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of writes that were cut off; those of a process that is at work are left to it."""
-    for path in folder.glob(".*.part"):
-        digest = path.name.lstrip(".").partition(".")[0].partition("-")[0]
-        with claimed(folder, digest) as ours:
+    """Remove the temporary files of writes that were cut off, and markers; those of a process at work are left to it."""
+    owners = {path: path.name.lstrip(".").partition(".")[0].partition("-")[0] for path in folder.glob(".*.part")}
+    owners |= {path: path.name for path in folder.glob(f"{MARKER}*")}
+    for path, owner in owners.items():
+        with claimed(folder, owner) as ours:
             if ours:
                 path.unlink(missing_ok=True)

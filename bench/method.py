@@ -9,7 +9,7 @@ otherwise, its label, citation, place and colour in tables and figures, and how 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -147,6 +147,16 @@ class Method(ABC):
 
         """
         return 0.0, ""
+
+    def assumptions(self, source: Shaped, settings: Any) -> Iterable[str]:
+        """Return what is assumed of the images on a dataset, which a reader of the accuracies has to know; mostly nothing.
+
+        Args:
+            source: the dataset.
+            settings: the method's own.
+
+        """
+        return ()
 
     def undivided(self, spec: RunSpec, source: Shaped) -> str:
         """Return why one process has to distill a cell alone; empty where ranks can share its classes.

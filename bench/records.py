@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le, MinLen
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from bench.spec import RunSpec
 
@@ -28,6 +28,10 @@ WARM_UP = 5
 
 Percent = Annotated[float, Ge(0), Le(100)]
 """An accuracy; no number is none."""
+
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,199}$")]
+"""The name of a file beside the record, and no path to another one."""
 
 
 class _Part(BaseModel):
@@ -133,7 +137,7 @@ class RunRecord(_Part):
     method: MethodFacts
     dataset_label: str
     error: str = ""
-    images: dict[str, str] = {}
+    images: dict[FileName, str] = {}
     warnings: tuple[str, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     failed_evaluations: dict[str, str] = {}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.files import is_file
 from bench.lazy import safetensors
 from bench.storage import atomic
 
@@ -53,7 +54,9 @@ class ResumeFile:
         self._written = time.monotonic()
 
     def read(self, device: torch.device) -> State | None:
-        """Return the state on `device`, or None where there is none that fits."""
+        """Return the state on `device`, or None where there is none that fits; a pipe or a folder is a `UsageError`."""
+        if not is_file(self.path):
+            return None
         try:
             with safetensors.safe_open(self.path, framework="pt", device=str(device)) as file:
                 about = json.loads((file.metadata() or {})["state"])
@@ -69,7 +72,6 @@ class ResumeFile:
 
     def write(self, state: State) -> None:
         """Write a state in place of the last one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
         about = {"state": json.dumps({"owner": self._owner, "values": dict(state.values)})}
         content = safetensors.torch.save(tensors, metadata=about)
@@ -79,4 +81,5 @@ class ResumeFile:
 
     def remove(self) -> None:
         """Remove the file, if there is one."""
-        self.path.unlink(missing_ok=True)
+        if self.path.is_file():  # what else has its name is not ours
+            self.path.unlink(missing_ok=True)

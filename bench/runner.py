@@ -203,7 +203,7 @@ class Runner:
             rms_start=rms_start,
             rms_end=rms_end,
             angle=trace.angle,
-            warnings=tuple(divergence(trace)),
+            warnings=(*divergence(trace), *method.assumptions(bundle, task.spec.settings)),
             checkpoints=tuple(map(partial(_checkpoint, trace.iteration_seconds), trace.snapshots)),
             details={
                 "train_images": len(bundle.train),

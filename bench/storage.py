@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
-from bench.errors import DistillationError, UsageError
+from bench.errors import DistillationError, UnwritableError, UsageError
 from bench.files import is_file
 from bench.lazy import safetensors
 from bench.records import SCHEMA_VERSION, RecordProblem, RunRecord
@@ -33,16 +33,25 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes that place when the block ends well, and is removed when it does not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary path beside `path`; it takes that place when the block ends well, and is removed when it does not.
+
+    Raises:
+        UnwritableError: where that cannot be done.
+
+    """
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UnwritableError.of(error, path) from error
 
 
 def file_digest(path: Path) -> str:
@@ -53,7 +62,6 @@ def file_digest(path: Path) -> str:
 
 def write_record(folder: Path, record: RunRecord) -> None:
     """Write `record` into `folder`, atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
     content = signed(record.model_dump(mode="json"))
     with atomic(folder / f"{record.hash}.json") as path:
         path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -82,7 +90,6 @@ def write_images(path: Path, spec: RunSpec, syn: SyntheticSet, bundle: Bundle) -
         The SHA-256 of the file, for the record.
 
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"images": syn.images.detach().cpu().contiguous(), "labels": syn.labels.cpu().contiguous()}
     about = {"dataset": bundle.name, "classes": bundle.classes, "mean": bundle.mean, "std": bundle.std, "hash": spec.hash}
     content = safetensors.torch.save(tensors, metadata={key: json.dumps(value) for key, value in about.items()})
@@ -154,7 +161,11 @@ def damaged_images(folder: Path, record: RunRecord) -> str:
     """Return which file of a record's images is not as it was written, in words, or an empty text. One may be missing."""
     for name, digest in record.images.items():
         path = folder / name
-        if path.exists() and not (path.is_file() and file_digest(path) == digest):
+        try:
+            whole = not path.exists() or (path.is_file() and file_digest(path) == digest)
+        except OSError as error:
+            return f"the images in {name} cannot be read ({error.strerror})"
+        if not whole:
             return f"the images in {name} are not those that it was written with; the command that made it makes them again"
     return ""
 

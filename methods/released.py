@@ -101,7 +101,7 @@ class ReleasedSet(Method):
             there = ",".join(map(str, content.seeds))
             raise UsageError(f"--seeds: {self.citation!r} has no distillation of seed {missing[0]}; valid: --seeds {there}")
         self._check_normalisation(settings)
-        for text in self._assumptions(fitting, settings):
+        for text in dict.fromkeys(text for source in fitting for text in self.assumptions(source, settings)):
             warnings.warn(f"{self.citation!r}: {text}", DataWarning, stacklevel=2)
 
     def distill(self, task: Task, settings: Released) -> SyntheticSet:
@@ -158,19 +158,18 @@ class ReleasedSet(Method):
                 f"valid: {owner}.mean=... {owner}.std=..., for example 0 and 1 for images from 0 to 1"
             )
 
-    def _assumptions(self, sources: Sequence[Shaped], settings: Released) -> Iterator[str]:
-        """Yield in words what a reader of the result should hear of."""
+    def assumptions(self, source: Shaped, settings: Released) -> Iterator[str]:
+        """Yield what the file does not say: the normalisation, or what its classes are on this dataset."""
         content = self.content
         if content.family and settings.mean is None:
             yield (
                 "the file says no mean and deviation; those of the dataset are taken, as is usual in the DatasetCondensation "
                 f"family (--set {self.name}.mean=... and .std=... name others)"
             )
-        for source in sources:
-            names = zip(content.classes, source.classes, strict=True) if content.classes else ()
-            other = next((pair for pair in names if set(content.classes) != set(source.classes) and pair[0] != pair[1]), None)
-            if other is not None:
-                yield f"it calls a class {other[0]!r} that {source.name!r} calls {other[1]!r}; labels are taken by number"
+        names = zip(content.classes, source.classes, strict=True) if content.classes else ()
+        other = next((pair for pair in names if set(content.classes) != set(source.classes) and pair[0] != pair[1]), None)
+        if other is not None:
+            yield f"it calls a class {other[0]!r} that {source.name!r} calls {other[1]!r}; labels are taken by number"
 
 
 def released_method(text: str) -> ReleasedSet:

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
 
 import pandas as pd
 
-from reports.comparisons import Comparison, is_loss, losses_compared
+from reports.comparisons import Comparison, losses_ranked
 from reports.names import Column, Names
 from reports.results import Results
+
+_NAMED = 6
+"""So many pairs of dataset and IPC are named in a sentence; of more, the number is given."""
 
 _DIGITS = (
     "Digits are 8 x 8 pixels and have no published values: they show that the suite works and what its losses cost, and say "
@@ -56,26 +58,18 @@ class Contest:
 
 @lru_cache(maxsize=8)
 def contests(results: Results) -> tuple[Contest, ...]:
-    """Return the losses of each dataset and IPC, as they stand."""
-    cells = results.cells[results.cells["ipc"].notna()]
-    behind = {(pair.dataset, pair.ipc, pair.first, pair.second): pair for pair in losses_compared(results)}
-    made = []
-    for place, part in cells.groupby(["dataset", "ipc"], sort=False):
-        dataset, ipc = cast("tuple[str, int]", place)
-        means = part.groupby(["method", "variant"], sort=False)[["accuracy", "distilling_s"]].mean()
-        means = means.sort_values("accuracy", ascending=False, kind="stable")
-        rows = [
-            (Column(*cast("tuple[str, str]", name)), *values)
-            for name, values in zip(means.index, means.to_numpy(), strict=True)
-        ]
-        rows = [row for row in rows if is_loss(results, row[0])]
-        standings = tuple(
-            Standing(column, float(accuracy), float(seconds), behind.get((dataset, int(ipc), rows[0][0], column)))
-            for column, accuracy, seconds in rows
+    """Return the losses of each dataset and IPC, as they rank over the same seeds and networks."""
+    seconds = results.cells.groupby(["dataset", "ipc", "method", "variant"])["distilling_s"].mean()
+    return tuple(
+        Contest(
+            *place,
+            tuple(
+                Standing(column, accuracy, float(seconds[(*place, *column)]), ranking.behind.get(column))
+                for column, accuracy in ranking.accuracies.items()
+            ),
         )
-        if standings:
-            made.append(Contest(dataset, int(ipc), standings))
-    return tuple(made)
+        for place, ranking in losses_ranked(results).items()
+    )
 
 
 def answer(results: Results) -> str:
@@ -84,6 +78,8 @@ def answer(results: Results) -> str:
     open_contests = [contest for contest in held if contest.lead]
     if not held:
         text = "No loss on features was run here, so this report compares none."
+    elif any(len(contest.standings) > 1 for contest in held) and not open_contests:
+        text = "No two losses here have a seed and an evaluation network in common, so this report cannot compare them."
     elif not open_contests:
         single = held[0]
         text = (
@@ -115,9 +111,10 @@ def certainty(lead: Comparison) -> str:
 def _one(contest: Contest, names: Names) -> str:
     best, lead, fastest = contest.best, contest.lead, contest.fastest
     assert lead is not None
+    ahead = f"{lead.difference:.1f} points above" if lead.difference else "as high as that of"
     text = (
         f"On {_place(contest, names)}, {names.column(best.column)} has the highest accuracy of {len(contest.standings)} "
-        f"losses, {best.accuracy:.1f} %: {lead.difference:.1f} points above {names.column(lead.second)} ({certainty(lead)}). "
+        f"losses, {best.accuracy:.1f} %: {ahead} {names.column(lead.second)} ({certainty(lead)}). "
     )
     if fastest is best:
         return text + f"It is also the fastest, with {best.seconds:.0f} s of distilling."
@@ -131,16 +128,14 @@ def _many(held: Sequence[Contest], names: Names) -> str:
     leads = [contest.lead for contest in held if contest.lead]
     wins = Counter(contest.best.column for contest in held)
     first = wins.most_common(1)[0][0]
-    won = _listed([f"{names.column(column)} in {count}" for column, count in wins.most_common()])
+    won = _listed([_won(column, held, names) for column, _ in wins.most_common()])
     gaps = sorted(lead.difference for lead in leads)
-    sure = sum(lead.outcome == "better" for lead in leads)
     alone = sum(lead.outcome == "one seed" for lead in leads)
     text = (
-        f"Of {len(held)} pairs of dataset and IPC, the highest accuracy is that of {won}, {gaps[0]:.1f} to {gaps[-1]:.1f} "
-        f"points above the next loss; "
+        f"Of {len(held)} pairs of dataset and IPC, the highest accuracy is that of {won}: {gaps[0]:.1f} to {gaps[-1]:.1f} "
+        f"points above the next loss. {_sure(held, names)}"
     )
-    text += f"the lead is significant in {sure} of them" if sure else "in none of them is the lead significant"
-    text += f" ({alone} {'has' if alone == 1 else 'have'} one seed, which gives no interval). " if alone else ". "
+    text += f"; {alone} {'has' if alone == 1 else 'have'} one seed, which gives no interval. " if alone else ". "
     ratios = sorted(contest.best.seconds / contest.fastest.seconds for contest in held if contest.best.column == first)
     if f"{ratios[-1]:.1f}" == "1.0":
         return text + f"Where {names.column(first)} is best, it is the fastest loss, too, or as fast."
@@ -148,6 +143,30 @@ def _many(held: Sequence[Contest], names: Names) -> str:
     return (
         text + f"Where {names.column(first)} is best, distilling with it takes {spread} times the seconds of the fastest loss."
     )
+
+
+def _won(column: Column, held: Sequence[Contest], names: Names) -> str:
+    """Return in how many contests a loss is best, and in which ones where they are few.
+
+    Args:
+        column: the loss.
+        held: the contests.
+        names: what is printed.
+
+    """
+    places = [f"{names.dataset(one.dataset)} IPC {one.ipc}" for one in held if one.best.column == column]
+    named = f" ({', '.join(places)})" if len(held) <= _NAMED else ""
+    return f"{names.column(column)} in {len(places)}{named}"
+
+
+def _sure(held: Sequence[Contest], names: Names) -> str:
+    """Return in how many contests the best loss is surely ahead, and by how much where they are few."""
+    sure = [(one, one.lead) for one in held if one.lead and one.lead.outcome == "better"]
+    if not sure:
+        return "The lead is significant in none of them"
+    named = [f"{names.dataset(one.dataset)} IPC {one.ipc}: by {lead.low:.1f} to {lead.high:.1f}" for one, lead in sure]
+    shown = f" ({', '.join(named)})" if len(held) <= _NAMED else ""
+    return f"The lead is significant in {len(sure)} of them{shown}"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, cast
@@ -81,6 +82,52 @@ def losses_compared(results: Results) -> tuple[Comparison, ...]:
     return tuple(compared)
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """The losses of one dataset and IPC, the best first, over the same seeds and networks.
+
+    `accuracies`: the mean of each, in percent. `behind`: the best compared with each other one, by the other; all pairs are a
+    family of Holm's correction. It is empty where no two losses have a seed and network in common.
+    """
+
+    accuracies: Mapping[Column, float]
+    behind: Mapping[Column, Comparison]
+
+
+@lru_cache(maxsize=8)
+def losses_ranked(results: Results) -> Mapping[tuple[str, int], Ranking]:
+    """Return how the losses rank on each dataset and IPC, over the seeds and networks that most of them have.
+
+    Losses that lack one of these are left out: a mean over other seeds or networks is no rank among these.
+    """
+    made = {}
+    for place, accuracies in _accuracies(results):
+        losses = [column for column in _by_mean(accuracies) if is_loss(results, column)]
+        if losses:
+            shared, common = _shared(accuracies[[tuple(column) for column in losses]])
+            order, means = _by_mean(shared), _means(shared)
+            pairs = _family(place, shared, itertools.combinations(order, 2)) if common else []
+            behind = {pair.second: pair for pair in pairs if pair.first == order[0]}
+            made[place] = Ranking({column: float(means[tuple(column)]) for column in order}, behind)
+    return made
+
+
+def _shared(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """Return the part of a frame without gaps that has the most columns, and of such the most rows; whether there is one.
+
+    Args:
+        accuracies: a column for each loss, a row for each seed and network. Where no row has two losses, all is returned.
+
+    """
+    present = accuracies.notna().to_numpy()
+    patterns = Counter(map(tuple, present))
+    pattern = max(patterns, key=lambda columns: (sum(columns), patterns[columns]))
+    if sum(pattern) == 1 < accuracies.shape[1]:
+        return accuracies, False
+    rows = [tuple(row) == pattern for row in present]
+    return accuracies.loc[rows, list(pattern)], True
+
+
 @lru_cache(maxsize=8)
 def best_compared(results: Results) -> tuple[Comparison, ...]:
     """Return the best column of each dataset and IPC against each other one; a dataset and IPC is a family.
@@ -106,9 +153,14 @@ def _accuracies(results: Results) -> Iterable[tuple[tuple[str, int], pd.DataFram
 
 
 def _by_mean(accuracies: pd.DataFrame) -> list[Column]:
-    """Return the columns, the best first; a seed counts as much as another, however many networks it has."""
-    means = accuracies.groupby("seed").mean().mean().sort_values(ascending=False, kind="stable")
+    """Return the columns, the best first."""
+    means = _means(accuracies).sort_values(ascending=False, kind="stable")
     return [Column(*cast("tuple[str, str]", name)) for name in means.index]
+
+
+def _means(accuracies: pd.DataFrame) -> pd.Series:
+    """Return the mean of each column; a seed counts as much as another, however many networks it has."""
+    return accuracies.groupby("seed").mean().mean()
 
 
 def _family(place: tuple[str, int], accuracies: pd.DataFrame, pairs: Iterable[tuple[Column, Column]]) -> list[Comparison]:
@@ -130,7 +182,7 @@ def _family(place: tuple[str, int], accuracies: pd.DataFrame, pairs: Iterable[tu
 def holm(values: Sequence[float]) -> list[float]:
     """Return p-values after Holm's correction for the number of tests; NaN stands where there was none, and stays."""
     tested = [p for p in values if not math.isnan(p)]
-    adjusted = iter(multipletests(tested, method="holm")[1] if tested else ())
+    adjusted = iter(multipletests(tested, method="holm")[1] if len(tested) > 1 else tested)
     return [p if math.isnan(p) else float(next(adjusted)) for p in values]
 
 

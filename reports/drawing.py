@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
+import pickle
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cores import usable_cores
@@ -21,17 +22,16 @@ _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods(
 """How processes start: never as copies of this one, whose threads they would lack."""
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What a process draws figures of, and where it writes them in which formats."""
+def get_ready(records: int) -> None:
+    """Start what starts processes, where there will be any: it imports what they need while the records are read.
 
-    results: Results
-    folder: Path
-    formats: Collection[str]
+    Args:
+        records: about how many there are.
 
-
-_work: _Work | None = None
-"""In a process that draws figures: its work, which is sent to it once, however many figures it draws."""
+    """
+    if records >= MANY and usable_cores() > 1 and _METHOD == "forkserver":
+        multiprocessing.set_forkserver_preload([__name__])
+        multiprocessing.forkserver.ensure_running()
 
 
 @contextmanager
@@ -51,11 +51,13 @@ def figures_drawn(results: Results, folder: Path, formats: Collection[str]) -> I
         yield (write_figure(figure, results, folder, formats) for figure in shown)
         return
     context = multiprocessing.get_context(_METHOD)
-    if _METHOD == "forkserver":
-        context.set_forkserver_preload([__name__])
-    work = _Work(results, folder, formats)
-    with ProcessPoolExecutor(min(cores, len(shown)), context, _prepare, (work,)) as pool:
-        drawn = {figure.name: pool.submit(_draw, number) for number, figure in enumerate(shown) if figure.by_dataset}
+    content = pickle.dumps(results)  # here, for a thread sends it, while frames are added to the results
+    with ProcessPoolExecutor(min(cores, len(shown)), context) as pool:
+        drawn = {
+            figure.name: pool.submit(_draw, number, content, folder, formats)
+            for number, figure in enumerate(shown)
+            if figure.by_dataset
+        }
         try:
             yield (
                 drawn[figure.name].result() if figure.by_dataset else write_figure(figure, results, folder, formats)
@@ -65,13 +67,15 @@ def figures_drawn(results: Results, folder: Path, formats: Collection[str]) -> I
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _prepare(work: _Work) -> None:
-    """Take the work of this process."""
-    global _work
-    _work = work
+def _draw(number: int, content: bytes, folder: Path, formats: Collection[str]) -> list[Picture]:
+    """Draw a figure, by its place in the order of figures: what draws it need not be sent.
 
+    Args:
+        number: its place.
+        content: the results that it shows, pickled.
+        folder: where its files go.
+        formats: of these.
 
-def _draw(number: int) -> list[Picture]:
-    """Draw a figure, by its place in the order of figures."""
-    assert _work is not None
-    return write_figure(figures()[number], _work.results, _work.folder, _work.formats)
+    """
+    results: Results = pickle.loads(content)
+    return write_figure(figures()[number], results, folder, formats)

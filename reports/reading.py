@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +41,7 @@ def read_records(
     Args:
         outs: the folders that hold `records/`.
         wanted: hashes of the records to take; all of them where it is None.
-        log: where what was left out is named, a line each; the standard error where it is None.
+        log: where what was left out is named, a line each, and counted; the standard error where it is None.
         may_be_none: whether there may be no record at all.
 
     Raises:
@@ -50,14 +52,14 @@ def read_records(
     folders = [out / "records" for out in dict.fromkeys(outs)]
     copies, problems = _copies(folders, wanted)
     chosen = {digest: max(copies[digest], key=_completeness) for digest in sorted(copies)}
-    left_out, finished = [f"not read: {file.path}: {file.reason}" for file in problems if not file.counted], []
+    left_out, finished = [f"not read: {file.path}: {file.reason}{_remedy(file)}" for file in problems if not file.counted], []
     for record, _ in chosen.values():
         kept, lines = _with_results(record)
         left_out += lines
         finished += [kept] if kept else []
     notes = [f"misnamed: {file.path}: {file.reason}" for file in problems if file.counted]
     notes += [line for digest, (_, folder) in chosen.items() for line in _repeated(copies[digest], folder)]
-    for line in (*left_out, *notes):
+    for line in (*left_out, *notes, *_count(left_out)):
         (log or sys.stderr).write(f"{line}\n")
     if not finished and not may_be_none:
         raise UsageError(_nothing(folders, [file for file in problems if not file.counted]))
@@ -118,6 +120,21 @@ def _with_results(record: RunRecord) -> tuple[RunRecord | None, list[str]]:
         return None, [f"failed: {name}: {_one_line(record.error) or 'no reason given'}"]
     lines = [f"evaluation failed: {name} by {stage}: {_one_line(text)}" for stage, text in record.failed_evaluations.items()]
     return (record, lines) if record.evaluations else (None, [*lines, f"not evaluated: {name}"])
+
+
+def _remedy(file: RecordProblem) -> str:
+    """Return what to do about a file that holds no record, in words; empty where its reason says it, or it is no such file."""
+    says_it = any(words in file.reason for words in ("to remove it: rm ", "bench.migrate", "makes them again"))
+    if says_it or not file.path.is_file() or not os.access(file.path, os.R_OK):
+        return ""
+    return f"; to remove it: rm {shlex.quote(str(file.path))}; if it was a record, the run that made it makes it again"
+
+
+def _count(left_out: Sequence[str]) -> Iterator[str]:
+    """Yield a line that says how much is left out and of which kinds, where anything is."""
+    if left_out:
+        kinds = Counter(line.partition(":")[0] for line in left_out)
+        yield f"left out in all: {len(left_out)} ({', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
 
 
 def _one_line(text: str) -> str:

@@ -15,7 +15,7 @@ from reports.answer import answer
 from reports.cards import decks
 from reports.cells import summary, table2_cells
 from reports.charts import charts
-from reports.drawing import figures_drawn
+from reports.drawing import figures_drawn, get_ready
 from reports.formats import write_csv
 from reports.images import write_images
 from reports.names import Column
@@ -59,6 +59,7 @@ def write_report(
 ) -> Path:
     """Write the report and return its page, or its folder where no page is wanted; see `reports.write_report`."""
     forms = chosen_formats(formats)
+    get_ready(sum(1 for out in outs for _ in (out / "records").glob("*.json")))
     try:
         finished = read_records(outs, wanted=wanted, log=log)
         gc.freeze()  # statsmodels collects garbage at every correction; records need not be looked through each time

@@ -10,13 +10,15 @@ Afterwards records and images lie in the folder of the run, wherever the cells w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bench.errors import UsageError, unknown
+from bench.plan import schedule
+from bench.plan.lines import duration
 from bench.records import RunRecord
 from bench.settings import Count, NonNegative, NonNegativeInt, Positive, Settings
 from bench.spec import RunSpec
@@ -25,7 +27,7 @@ from bench.storage import distilled, write_record
 if TYPE_CHECKING:
     from bench.executors.work import Work
     from bench.plan.estimates import Estimates
-    from bench.runner import Observer, Runner
+    from bench.runner import Runner
     from bench.types import Bundle
 
 
@@ -46,6 +48,13 @@ class Executor(Protocol):
         """
 
 
+class Watcher(Protocol):
+    """Follows how cells go on that other processes run."""
+
+    def ended(self, record: RunRecord, rest: str) -> None:
+        """Say that a cell has ended, and what is left, in words."""
+
+
 @dataclass(frozen=True)
 class Driver:
     """What an executor is made from, in the process that drives the grid.
@@ -63,15 +72,17 @@ class Driver:
 
     work: Work
     runner: Runner
-    observer: Observer
+    observer: Watcher
     jobs: int | None
     choice: Choice
     bundle: Callable[[str], Bundle]
     estimates: Callable[[], Estimates]
+    _left: dict[str, float] = field(default_factory=dict)  # the seconds that cells will take, by hash, until they end
 
-    def longest_first(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+    def longest_first(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """Return the cells in the order that leaves the fewest workers idle at the end."""
-        return sorted(specs, key=self.estimates().seconds, reverse=True)
+        self._left.update((spec.hash, self.estimates().seconds(spec)) for spec in specs)
+        return sorted(specs, key=lambda spec: self._left[spec.hash], reverse=True)
 
     def memory(self, spec: RunSpec) -> float | None:
         """Return how many GiB a cell asks for: as set, or else half as much again as cells like it took, if any did."""
@@ -88,9 +99,18 @@ class Driver:
 
     def finished(self, record: RunRecord) -> RunRecord:
         """Return the record of a cell that another process ran, when the observer has been told."""
-        self.observer.started(record.spec)
-        self.observer.finished(record)
+        self._left.pop(record.hash, None)
+        self.observer.ended(record, self._rest())
         return record
+
+    def _rest(self) -> str:
+        """Return how many cells are left and how long they will take, the running ones in full; empty where none is."""
+        left = f"{len(self._left)} left" if self._left else ""
+        if not left or not self.estimates().records:
+            return left
+        if self.jobs is None:  # how many run side by side is the cluster's
+            return f"{left}, about {duration(sum(self._left.values()))} of work"
+        return f"{left}, about {duration(schedule.longest_first(self._left.values(), self.jobs).makespan)}"
 
 
 class LocalSettings(Settings):

@@ -2,11 +2,16 @@
 
 Two torch processes whose OpenMP threads wait for each other on the same cores slow each other ten- to twentyfold. So each
 worker is bound to its own cores, and `jobs` times `threads` may not exceed those that there are.
+
+Ctrl-C in a terminal, and SIGHUP when it closes, are sent to the workers too. They never get these: the driver alone says when
+they end, by SIGTERM, so that none of them takes for a second signal what it is told anyway.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +23,7 @@ from bench.cores import bind
 from bench.errors import LostWorkersError
 from bench.executors import Driver
 from bench.executors.work import Work, run_cell
+from bench.interrupts import Interrupted
 from bench.records import RunRecord
 from bench.spec import RunSpec
 
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     from bench.runner import Runner
 
 _POLL_SECONDS = 0.5
+_OF_THE_DRIVER = tuple(number for number in interrupts.SIGNALS if number != signal.SIGTERM)
 _MOST_DEATHS = 3
 """So many workers may die, one after another, before a cell has finished between them; more is no accident."""
 
@@ -47,10 +54,15 @@ def _prepare(numbers: Queue[int], work: Work) -> None:
 
 
 def _run(text: str) -> str:
-    """Return the record of a cell."""
+    """Return the record of a cell. SIGTERM ends this process where the state of the cell is whole, and then written."""
     assert _runner is not None
-    with interrupts.listening():
-        return run_cell(_runner, text).model_dump_json()
+    try:
+        with interrupts.listening((signal.SIGTERM,), once=True):
+            text = run_cell(_runner, text).model_dump_json()
+            interrupts.check()
+    except Interrupted as error:
+        os._exit(128 + error.number)  # else the pool would give this worker the next cell
+    return text
 
 
 @dataclass(frozen=True)
@@ -89,12 +101,14 @@ class Local:
     def _pool(self, jobs: int, texts: Sequence[str]) -> Iterator[RunRecord]:
         """Yield the records of cells as one pool of processes finishes them."""
         context = multiprocessing.get_context("spawn")
-        numbers: Queue[int] = context.Queue()
+        with interrupts.held(_OF_THE_DRIVER):  # this starts the process that frees what other ones leave
+            numbers: Queue[int] = context.Queue()
         for number in range(jobs):
             numbers.put(number)
         arguments: tuple[Any, ...] = numbers, self.driver.work
         with ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=arguments) as pool:
-            waiting: set[Future[str]] = {pool.submit(_run, text) for text in texts}
+            with interrupts.held(_OF_THE_DRIVER):  # here the workers are started
+                waiting: set[Future[str]] = {pool.submit(_run, text) for text in texts}
             try:
                 while waiting:
                     done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)

@@ -7,19 +7,20 @@ come back too, to be written where the grid was started.
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 
 from bench import interrupts
 from bench.executors.work import Work, run_cell
 from bench.interrupts import Interrupted
+from bench.locks import MARKER, claimed
 from bench.records import RunRecord
 from bench.runner import Runner
 from bench.spec import RunSpec
@@ -44,8 +45,13 @@ class Outcome:
 @contextmanager
 def marker(folder: Path) -> Iterator[str]:
     """Yield the name of a file in `folder`, by which workers see whether they see the folder; it is removed afterwards."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as file:
-        yield Path(file.name).name
+    name = f"{MARKER}{uuid4().hex}"
+    with claimed(folder, name):  # before the file is there: another process takes an unclaimed one for a dead one's
+        (folder / name).touch()
+        try:
+            yield name
+        finally:
+            (folder / name).unlink(missing_ok=True)
 
 
 def files_of(folder: Path, spec: RunSpec) -> Files:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,3 +56,13 @@ def operations(spec: RunSpec, method: Method, source: Counted) -> Operations:
         distilling=images * flops(name) if images else 0.0,
         evaluations={name: training.nets * shown * flops(name) for name in training.networks},
     )
+
+
+def passed(spec: RunSpec, checkpoints: Iterable[int]) -> int:
+    """Return how many of the checkpoints that are asked for a cell passes on its way; each is evaluated like the last images.
+
+    A method of its own may take several steps in an iteration; they count as one here.
+    """
+    match = spec.protocol.match
+    iterations = getattr(spec.settings, "iterations", match.iterations if match else None) or 0
+    return sum(iteration < iterations for iteration in checkpoints)

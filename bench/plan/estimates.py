@@ -1,25 +1,30 @@
 """What cells will take: seconds and memory, by a model fitted to records.
 
-Seconds are operations times factors: one for the method, the dataset, the processor or GPU, the precision and the number of
-threads, each. The logarithms of the factors are fitted by ridge regression, so that what few records tell of, or none, is taken
-to be average. Distilling and evaluating are fitted apart; memory likewise, without operations. The error, as a factor, is that
-of the records of each kind of cell (dataset, IPC and method) under the model that is fitted to all others.
+Seconds are operations times factors, one for the method, the dataset, the processor or GPU, and the precision, each, over
+`threads ** 0.9`. The logarithms of the factors are fitted by ridge regression, so that what few records tell of, or none, is
+taken to be average. Threads have no factors of their own: processors of one name differ, and where each was used with its own
+number of threads, such factors would tell the processors apart. Distilling and evaluating are fitted apart; memory likewise,
+without operations and threads.
+
+There are two errors, as factors: that of the records of each kind of cell (dataset, IPC and method) under the model that is
+fitted to all others, and likewise that of the records of each processor or GPU with each number of threads.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import hardware
 from bench.lazy import numpy as np
 from bench.method import Method
-from bench.plan.cost import Counted, operations
+from bench.plan.cost import Counted, Operations, operations, passed
 from bench.records import RecordProblem, RunRecord
 from bench.spec import RunSpec
 from bench.storage import read_record
@@ -32,24 +37,29 @@ if TYPE_CHECKING:
 _RIDGE = 0.3
 """The weight of the penalty on the squared logarithm of a factor: one record counts as 1."""
 
+_SPEEDUP = 0.9
+"""So many threads are as fast as one to this power: two of them are 1.87 times as fast."""
+
 Levels = Mapping[str, str]
-"""What factors belong to, by kind: `{"method": "kr", "threads": "2"}`."""
+"""What factors belong to, by kind: `{"method": "kr", "precision": "fp32"}`."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A measured value, what its factors belong to, and the kind of cell it is of, whatever the seed."""
+    """A measured value, what its factors belong to, the kind of cell it is of, whatever the seed, and where it was measured."""
 
     levels: Levels
     value: float
     group: str
+    place: Machine
 
 
 class LogModel:
     """Positive values as a product of factors, fitted in logarithms.
 
     `count`: how many values it is fitted to. `error`: the root mean square of the logarithms of value over prediction, where
-    the values of each group are predicted by a model without that group.
+    the values of each group are predicted by a model without that group. `error_elsewhere`: the same for the values of each
+    place; no number where all are of one place.
     """
 
     def __init__(self, rows: Sequence[Measured]) -> None:
@@ -57,7 +67,7 @@ class LogModel:
         pairs = dict.fromkeys(pair for row in rows for pair in row.levels.items())
         self._columns = {pair: place for place, pair in enumerate(pairs)}
         self._mean, self._factors = 0.0, np.zeros(len(pairs))
-        self.count, self.error = len(rows), math.nan
+        self.count, self.error, self.error_elsewhere = len(rows), math.nan, math.nan
         if not rows:
             return
         design = np.zeros((len(rows), 1 + len(pairs)))
@@ -70,6 +80,8 @@ class LogModel:
         self._mean, *factors = solve @ logs
         self._factors = np.array(factors)
         self.error = _error_left_out(logs, design @ solve, [row.group for row in rows])
+        if len({row.place for row in rows}) > 1:
+            self.error_elsewhere = _error_left_out(logs, design @ solve, [row.place for row in rows])
 
     def predict(self, levels: Levels) -> float:
         """Return the value for these levels; those that no row had change nothing."""
@@ -77,7 +89,7 @@ class LogModel:
         return math.exp(float(self._mean + self._factors[places].sum()))
 
 
-def _error_left_out(logs: NDArray[np.float64], hat: NDArray[np.float64], groups: Sequence[str]) -> float:
+def _error_left_out(logs: NDArray[np.float64], hat: NDArray[np.float64], groups: Sequence[Hashable]) -> float:
     """Return the root mean square residual of each group under the fit without it, which the hat matrix gives at once.
 
     Args:
@@ -121,16 +133,28 @@ class Machine:
             return cls("a GPU elsewhere", compute.threads)
         return cls.of(hardware.hardware(compute.device) | {"threads": compute.threads, "ranks": ranks})
 
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as one thread its threads are taken to be."""
+        return float(self.threads**_SPEEDUP)
+
     def levels(self, spec: RunSpec, precision: str | None) -> dict[str, str]:
         """Return what a cell's factors belong to here."""
-        return {"dataset": spec.dataset, "machine": self.name, "threads": str(self.threads), "precision": str(precision)}
+        return {"dataset": spec.dataset, "machine": self.name, "precision": str(precision)}
 
 
 class Estimates:
     """Seconds and memory of cells, on one machine."""
 
     def __init__(
-        self, records: Iterable[RunRecord], methods: Mapping[str, Method], sources: Mapping[str, Counted], machine: Machine
+        self,
+        records: Iterable[RunRecord],
+        methods: Mapping[str, Method],
+        sources: Mapping[str, Counted],
+        machine: Machine,
+        *,
+        checkpoints: Collection[int] = (),
+        distilled: Mapping[str, RunRecord] = MappingProxyType({}),
     ) -> None:
         """Fit the model.
 
@@ -139,28 +163,45 @@ class Estimates:
             methods: by name.
             sources: the datasets, by name.
             machine: what to estimate for.
+            checkpoints: the iterations that are asked for.
+            distilled: by hash, the records of cells that lack evaluations only.
 
         """
         self._methods, self._sources, self.machine = methods, sources, machine
-        distilling, evaluating, memory = [], [], []
+        self._checkpoints, self._distilled = checkpoints, distilled
         self.records = [record for record in records if self._usable(record)]
-        for record in self.records:
-            spec, where = record.spec, Machine.of(record.hardware)
-            work = operations(spec, methods[spec.method], sources[spec.dataset])
-            seconds = record.seconds["total"] - sum(evaluation.seconds for evaluation in record.evaluations)
-            group = f"{spec.dataset} {spec.ipc} {spec.method}"
-            if work.distilling and seconds > 0:
-                levels = where.levels(spec, spec.precision) | {"method": spec.method}
-                distilling.append(Measured(levels, seconds / work.distilling, group))
-            for evaluation in record.evaluations:
-                there = Machine.of(evaluation.hardware or record.hardware)
-                levels = there.levels(spec, _evaluation_precision(spec)) | {"network": evaluation.network}
-                evaluating.append(Measured(levels, evaluation.seconds / work.evaluations[evaluation.network], group))
-            if record.peak_memory_mib:
-                levels = {"dataset": spec.dataset, "method": spec.method, "machine": where.name}
-                memory.append(Measured(levels, record.peak_memory_mib, group))
-        self.distilling, self.evaluating, self.memory_model = map(LogModel, (distilling, evaluating, memory))
+        rows = self._distilling_rows, self._evaluating_rows, self._memory_rows
+        self.distilling, self.evaluating, self.memory_model = (
+            LogModel([row for record in self.records for row in rows_of(record)]) for rows_of in rows
+        )
         self.measured_here = any(Machine.of(record.hardware).name == machine.name for record in self.records)
+
+    def _distilling_rows(self, record: RunRecord) -> Iterator[Measured]:
+        """Yield the seconds of one thread for an operation of distilling, if there are any."""
+        spec, place = record.spec, Machine.of(record.hardware)
+        seconds = record.seconds["total"] - sum(evaluation.seconds for evaluation in record.evaluations)
+        work = self._operations(spec).distilling
+        if work and seconds > 0:
+            levels = place.levels(spec, spec.precision) | {"method": spec.method}
+            yield Measured(levels, place.speedup * seconds / work, _kind(spec), place)
+
+    def _evaluating_rows(self, record: RunRecord) -> Iterator[Measured]:
+        """Yield the seconds of one thread for an operation of each evaluation."""
+        spec, work = record.spec, self._operations(record.spec).evaluations
+        for evaluation in record.evaluations:
+            place = Machine.of(evaluation.hardware or record.hardware)
+            levels = place.levels(spec, _evaluation_precision(spec)) | {"network": evaluation.network}
+            yield Measured(levels, place.speedup * evaluation.seconds / work[evaluation.network], _kind(spec), place)
+
+    def _memory_rows(self, record: RunRecord) -> Iterator[Measured]:
+        """Yield the most memory that the cell took, in MiB, if it is known."""
+        spec, place = record.spec, Machine.of(record.hardware)
+        if record.peak_memory_mib:
+            levels = {"dataset": spec.dataset, "method": spec.method, "machine": place.name}
+            yield Measured(levels, record.peak_memory_mib, _kind(spec), place)
+
+    def _operations(self, spec: RunSpec) -> Operations:
+        return operations(spec, self._methods[spec.method], self._sources[spec.dataset])
 
     def _usable(self, record: RunRecord) -> bool:
         return (
@@ -173,13 +214,18 @@ class Estimates:
 
     def seconds(self, spec: RunSpec) -> float:
         """Return about how long a cell will take; without any record, a number that orders cells by their operations."""
-        work = operations(spec, self._methods[spec.method], self._sources[spec.dataset])
-        levels = self.machine.levels(spec, spec.precision) | {"method": spec.method}
-        total = work.distilling * self.distilling.predict(levels)
-        for name, evaluation in work.evaluations.items():
+        work = self._operations(spec)
+        there, total = self._distilled.get(spec.hash), 0.0
+        if there is None:
+            levels = self.machine.levels(spec, spec.precision) | {"method": spec.method}
+            total = work.distilling * self.distilling.predict(levels)
+            names = spec.networks * (1 + passed(spec, self._checkpoints))
+        else:
+            names = tuple(name for _, name in there.missing_evaluations(spec, self._checkpoints))
+        for name in names:
             levels = self.machine.levels(spec, _evaluation_precision(spec)) | {"network": name}
-            total += evaluation * self.evaluating.predict(levels)
-        return total
+            total += work.evaluations[name] * self.evaluating.predict(levels)
+        return total / self.machine.speedup
 
     def memory(self, spec: RunSpec) -> float | None:
         """Return about how much memory a cell's process will take at most, in MiB; None where there are no records."""
@@ -193,18 +239,27 @@ class Estimates:
         if not self.records:
             return "no records to estimate by"
         machines = sorted({Machine.of(record.hardware).name for record in self.records})
-        errors = ", ".join(
-            f"{what} x/÷ {math.exp(model.error):.2g}"
-            for what, model in (("distilling", self.distilling), ("evaluating", self.evaluating), ("memory", self.memory_model))
-            if model.count
-        )
+        models = {"distilling": self.distilling, "evaluating": self.evaluating, "memory": self.memory_model}
+        kind = _factors({what: model.error for what, model in models.items()})
+        elsewhere = _factors({what: model.error_elsewhere for what, model in models.items()})
+        of_a_machine = f"{elsewhere} for a processor, GPU or number of threads without records, or another one of the same name"
         here = (
             ""
             if self.measured_here
             else f"; none is of {self.machine.name}, which is taken to be as fast as they are on average"
         )
         made = f"{len(self.records)} records on {', '.join(machines)}"
-        return f"{made}; typical error for a kind of cell without records: {errors}{here}"
+        return f"{made}; typical error: {kind} for a kind of cell without records; {of_a_machine}{here}"
+
+
+def _factors(errors: Mapping[str, float]) -> str:
+    """Return errors in logarithms as factors, in words; those that are no numbers are not known."""
+    shown = {what: f"x/÷ {math.exp(error):.2g}" for what, error in errors.items() if not math.isnan(error)}
+    return ", ".join(f"{what} {factor}" for what, factor in shown.items()) or "unknown"
+
+
+def _kind(spec: RunSpec) -> str:
+    return f"{spec.dataset} {spec.ipc} {spec.method}"
 
 
 def _evaluation_precision(spec: RunSpec) -> str:
@@ -218,6 +273,11 @@ def usual_machine(records: Sequence[RunRecord]) -> Machine:
     on_gpu = [record.hardware for record in records if "gpu" in record.hardware]
     machines = Counter(Machine.of(machine) for machine in on_gpu or [record.hardware for record in records])
     return machines.most_common(1)[0][0] if machines else Machine("", 1)
+
+
+def record_folders(out: Path, reference: Path) -> list[Path]:
+    """Return the folders of records that estimates are made from: that of a run, and those of the suite; what is there."""
+    return [folder for folder in (out / "records", *sorted(reference.glob("*/records"))) if folder.is_dir()]
 
 
 def measured(*folders: Path) -> list[RunRecord]:

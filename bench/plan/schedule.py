@@ -14,11 +14,12 @@ from dataclasses import dataclass
 class Schedule:
     """What comes of it, in seconds: of each cell, in the order in which they begin, and until the last one ends.
 
-    `ends`: when each worker has no more to do.
+    `ends`: when each worker that has a cell has no more to do. `workers`: how many there are, with those that have none.
     """
 
     seconds: tuple[float, ...]
     ends: tuple[float, ...]
+    workers: int
 
     @property
     def makespan(self) -> float:
@@ -28,12 +29,12 @@ class Schedule:
     @property
     def idle_share(self) -> float:
         """The part of the workers' time, until the last cell ends, in which they have nothing to do."""
-        return 1 - sum(self.seconds) / (self.makespan * len(self.ends)) if self.makespan else 0.0
+        return 1 - sum(self.seconds) / (self.makespan * self.workers) if self.makespan else 0.0
 
     @property
     def wait(self) -> float:
         """Seconds from the first worker with no more to do until the end: how long stragglers hold up the rest."""
-        return self.makespan - min(self.ends, default=0.0)
+        return self.makespan - (min(self.ends, default=0.0) if self.workers == len(self.ends) else 0.0)
 
     @property
     def speedup(self) -> float:
@@ -44,10 +45,10 @@ class Schedule:
 def longest_first(seconds: Iterable[float], workers: int) -> Schedule:
     """Return the schedule of cells that take `seconds` on so many workers."""
     ordered = tuple(sorted(seconds, reverse=True))
-    ends = [0.0] * workers
+    ends = [0.0] * min(workers, len(ordered))
     for value in ordered:
         heapq.heapreplace(ends, ends[0] + value)
-    return Schedule(ordered, tuple(ends))
+    return Schedule(ordered, tuple(ends), workers)
 
 
 def enough_workers(seconds: Sequence[float]) -> int:

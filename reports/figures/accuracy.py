@@ -24,11 +24,14 @@ _GROUP = 0.86
 
 def draw(results: Results) -> Iterator[Drawing]:
     """Yield a picture for each dataset."""
-    cells = [cell for cell in table2_cells(results) if cell.measured and cell.column.method != BEST_CORESET]
-    colors = palette((cell.column for cell in cells), results)
-    for dataset in dict.fromkeys(cell.dataset for cell in cells):
-        own = [cell for cell in cells if cell.dataset == dataset]
-        shown = {column: color for column, color in colors.items() if any(cell.column == column for cell in own)}
+    cells = [cell for cell in table2_cells(results) if cell.column.method != BEST_CORESET]
+    measured = [cell for cell in cells if cell.measured]
+    colors = palette((cell.column for cell in measured), results)
+    for dataset in dict.fromkeys(cell.dataset for cell in measured):
+        columns = {cell.column for cell in measured if cell.dataset == dataset}
+        shown = {column: color for column, color in colors.items() if column in columns}
+        # Values that were published for IPCs that were not run show what is still open.
+        own = [cell for cell in cells if cell.dataset == dataset and cell.column in columns]
         ipcs = sorted({cell.ipc for cell in own if cell.column.method != "whole"}) or [own[0].ipc]
         canvas, (axes,) = panels(1, width=max(4.0, 0.3 * len(shown) * len(ipcs) + 1.5))
         frame = _placed([cell for cell in own if cell.ipc in ipcs], ipcs, list(shown))
@@ -51,11 +54,10 @@ def _placed(cells: Sequence[Cell], ipcs: Sequence[int], columns: Sequence[object
     """
     rows = []
     for cell in cells:
-        assert cell.measured is not None
         number = columns.index(cell.column)
         place = ipcs.index(cell.ipc) + _GROUP * ((number + 0.5) / len(columns) - 0.5)
         reference = cell.published
-        ours = cell.measured.mean, cell.measured.spread, cell.measured.seeds
+        ours = (cell.measured.mean, cell.measured.spread, cell.measured.seeds) if cell.measured else (None, None, None)
         compared = (reference.value, reference.plus_minus) if reference else (None, None)
         rows.append((cell.dataset, cell.ipc, *cell.column, *ours, *compared, place, number))
     names = [
@@ -71,16 +73,16 @@ def _placed(cells: Sequence[Cell], ipcs: Sequence[int], columns: Sequence[object
         "place",
         "color",
     ]
-    return pd.DataFrame(rows, columns=names).astype({"published": float, "published_pm": float})
+    return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[4:6] + names[7:9], float) | {"seeds": "Int64"})
 
 
 def _bars(axes: Axes, frame: pd.DataFrame, colors: Sequence[str]) -> None:
     """Draw the bars with their deviations, the mean at the foot of each, and a tick at each published value."""
-    width = _GROUP / len(colors)
-    spread = frame["plus_minus"].fillna(0.0)
-    shown = [colors[number] for number in frame["color"]]
-    bars = axes.bar(frame["place"], frame["mean"], 0.9 * width, color=shown, yerr=spread, error_kw={"lw": 1, "capsize": 2})
-    for bar, mean, color in zip(bars, frame["mean"], shown, strict=True):
+    width, run = _GROUP / len(colors), frame.dropna(subset="mean")
+    spread = run["plus_minus"].fillna(0.0)
+    shown = [colors[number] for number in run["color"]]
+    bars = axes.bar(run["place"], run["mean"], 0.9 * width, color=shown, yerr=spread, error_kw={"lw": 1, "capsize": 2})
+    for bar, mean, color in zip(bars, run["mean"], shown, strict=True):
         red, green, blue = to_rgb(color)
         ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
         foot = bar.get_x() + bar.get_width() / 2, 0.0
@@ -94,7 +96,10 @@ FIGURE = Figure(
     name="accuracy",
     title="Accuracy by method (the paper's Figures 3 to 7)",
     section="accuracy",
-    caption="Bars: mean test accuracy, written at their foot; lines: the deviation of Table 2; thick ticks: published values.",
+    caption=(
+        "Bars: mean test accuracy, written at their foot; lines: the deviation of Table 2; thick ticks: published values, also "
+        "where nothing was run."
+    ),
     draw=draw,
     by_dataset=True,
 )

@@ -10,7 +10,7 @@ import pandas as pd
 from reports.answer import answer_frame
 from reports.results import Results
 from reports.tables.answer import answer_table
-from reports.tables.comparisons import comparisons_frame, comparisons_table, variance_table
+from reports.tables.comparisons import best_table, comparisons_frame, comparisons_table, variance_table
 from reports.tables.dd_ranking import dd_ranking_frame, dd_ranking_table
 from reports.tables.rates import rates_frame, rates_table
 from reports.tables.reached import reached_frame, reached_table
@@ -36,6 +36,7 @@ TABLES: Sequence[Entry] = (
     Entry("table2", table2_table, table2_frame),
     Entry("table1", table1_table),
     Entry("comparisons", comparisons_table, comparisons_frame),
+    Entry("best", best_table),
     Entry("variance", variance_table),
     Entry("transfer", transfer_table, transfer_frame, on_page=has_transfer),
     Entry("rates", rates_table, rates_frame),

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
+
 from reports.answer import Contest, answer, certainty, contests
-from reports.names import Names
+from reports.names import Names, protocol_fields, run_precision
 from reports.results import Results
 from reports.tables.table import Row, Table, TableCell
+
+_WORDS = (
+    "Losses on features alone, over the seeds and evaluation networks that most of them have. Seconds of distilling are the "
+    "mean over all seeds."
+)
 
 
 def answer_table(results: Results) -> Table | None:
@@ -20,8 +28,28 @@ def answer_table(results: Results) -> Table | None:
         heads=("accuracy", "next", "points ahead", "how sure", "seconds", "fastest loss", "its seconds"),
         rows=tuple(_row(contest, results.names) for contest in held),
         lead=answer(results),
-        caption=("Among losses on features alone, which share everything else. Seconds of distilling, mean over seeds.",),
+        caption=(_WORDS, " ".join(_unshared(held, results)) or "They share everything else."),
     )
+
+
+def _unshared(held: tuple[Contest, ...], results: Results) -> Iterator[str]:
+    """Yield a sentence for each dataset and IPC whose losses differ in more than the loss and its own settings."""
+    cells = results.cells
+    for contest in held:
+        columns = {tuple(standing.column) for standing in contest.standings}
+        own = cells[(cells["dataset"] == contest.dataset) & (cells["ipc"] == contest.ipc)]
+        values: dict[str, set[str]] = defaultdict(set)
+        for digest, *column in own[["hash", "method", "variant"]].itertuples(index=False):
+            if tuple(column) in columns:
+                spec = results.by_hash[digest].spec
+                precision = run_precision(spec)
+                fields = {**protocol_fields(spec.protocol, precision=precision), "precision": precision}
+                for name, value in fields.items():
+                    values[name] |= {str(value)} if value is not None else set()
+        differing = [f"{name} ({', '.join(sorted(some))})" for name, some in sorted(values.items()) if len(some) > 1]
+        if differing:
+            place = f"{results.names.dataset(contest.dataset)}, IPC {contest.ipc}"
+            yield f"On {place}, they also differ in {', '.join(differing)}."
 
 
 def _row(contest: Contest, names: Names) -> Row:

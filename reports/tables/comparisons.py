@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from reports.cells import table2_cells
-from reports.comparisons import LEVEL, MOST_SEEDS, POWER, Comparison, best_compared, losses_compared
+from reports.comparisons import LEVEL, MOST_SEEDS, POWER, Comparison, best_compared, is_loss, losses_compared
+from reports.names import Names
 from reports.results import Results
 from reports.tables.table import Row, Table, TableCell, number
 
 _WORDS = (
-    "Differences of accuracy in points, over seeds; the networks of a seed are subtracted one by one. Interval: 95 %, "
-    "Student's t. p: paired t-test, after Holm's correction over the pairs of a dataset and IPC. Decided: p below "
-    f"{LEVEL:g}. More seeds: how many more would settle the pair with a probability of {POWER:.0%}, were the difference as "
-    f"measured (by the strictest step of Holm's correction; at most {MOST_SEEDS})."
+    "Differences of accuracy in points, over the seeds that both have; the networks of a seed are subtracted one by one. "
+    "Interval: 95 %, Student's t. p: paired t-test, after Holm's correction over the pairs of a dataset and IPC. Decided: p "
+    f"below {LEVEL:g}. More seeds: how many more would settle the pair with a probability of {POWER:.0%}, were the "
+    f"difference as measured (by the strictest step of Holm's correction; at most {MOST_SEEDS})."
 )
 _ONE_SEED = "One seed gives no interval between methods: differences of one seed may be chance."
 
 
 def comparisons_table(results: Results) -> Table | None:
     """Return the pairs of losses, or None where no dataset and IPC has two of them."""
-    pairs, names = losses_compared(results), results.names
+    return _pairs("comparisons", "Losses compared, seed by seed", losses_compared(results), results.names)
+
+
+def best_table(results: Results) -> Table | None:
+    """Return the best method of each dataset and IPC against each other one, or None where all are losses."""
+    pairs = best_compared(results)
+    if all(is_loss(results, column) for pair in pairs for column in (pair.first, pair.second)):
+        return None
+    return _pairs("best", "The best method of each row of Table 2 against the others, seed by seed", pairs, results.names)
+
+
+def _pairs(name: str, title: str, pairs: Sequence[Comparison], names: Names) -> Table | None:
+    """Return a table with a row for each comparison, or None where there is none.
+
+    Args:
+        name: of its files.
+        title: its heading.
+        pairs: the comparisons.
+        names: what is printed.
+
+    """
     if not pairs:
         return None
     rows = tuple(
@@ -37,8 +58,8 @@ def comparisons_table(results: Results) -> Table | None:
     )
     alone = any(pair.outcome == "one seed" for pair in pairs)
     return Table(
-        name="comparisons",
-        title="Losses compared, seed by seed",
+        name=name,
+        title=title,
         label_heads=("Dataset", "IPC", "Pair"),
         heads=("difference", "95 % interval", "p", "decided", "seeds", "more seeds"),
         rows=rows,

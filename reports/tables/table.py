@@ -27,7 +27,7 @@ class TableCell:
 
     `value` is printed with `digits`, `spread` after ±, `bracket` in brackets. `published` and its `published_spread` stand
     beside or below it with the `verdict`. `best`: the best of its row; `tied`: not distinguishable from that. `note` is the
-    number of a footnote.
+    number of a footnote. `anchor` is what the number leads to on the page, if anything.
     """
 
     value: float | None = None
@@ -41,6 +41,7 @@ class TableCell:
     best: bool = False
     tied: bool = False
     note: int | None = None
+    anchor: str = ""
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def printed_cell(cell: Cell, notes: Mapping[str, int]) -> TableCell:
         published_spread=reference.plus_minus if reference else None,
         verdict=cell.verdict,
         note=notes.get(cell.note),
+        anchor=f"cell-{cell.records[0].hash}" if cell.records else "",
     )
 
 
@@ -116,7 +117,8 @@ def table2_frame(results: Results) -> pd.DataFrame:
         }
         for cell in table2_cells(results)
     ]
-    whole = dict.fromkeys(("seeds", "networks"), "Int64")  # whole numbers, some of them missing
+    counts = ("seeds", "networks", "published_epochs", "published_distillations", "published_networks")
+    whole = dict.fromkeys(counts, "Int64")  # whole numbers, some of them missing
     return pd.DataFrame(rows).astype(whole)
 
 
@@ -133,9 +135,7 @@ def _measured_columns(measured: Statistics | None) -> dict[str, float | None]:
 
 
 def _published_columns(reference: Published | None) -> dict[str, float | str | None]:
-    return {
-        "published": reference.value if reference else None,
-        "published_pm": reference.plus_minus if reference else None,
-        "published_source": reference.source if reference else None,
-        "published_note": reference.note if reference else None,
-    }
+    fields = {"value": "", "plus_minus": "_pm", "source": "_source", "note": "_note", "epochs": "_epochs"}
+    fields |= {"augmentation": "_augmentation", "evaluation_source": "_evaluation_source"}
+    fields |= {"distillations": "_distillations", "networks": "_networks"}
+    return {f"published{ending}": getattr(reference, field) if reference else None for field, ending in fields.items()}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bench.errors import UnwritableError
+from bench.executors.remote import marker
 from bench.locks import claimed, remove_leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,3 +63,38 @@ def test_leftovers_of_dead_writes_go_and_those_of_a_process_at_work_stay(tmp_pat
     other.wait()
     remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.glob("*") if path.is_file()} == {"aaaa.json", ".other"}
+
+
+def test_the_marker_of_a_dead_run_goes_and_that_of_one_at_work_stays(tmp_path):
+    (tmp_path / ".shared-dead").touch()
+    with marker(tmp_path) as name:
+        remove_leftovers(tmp_path)
+        assert [path.name for path in tmp_path.glob(".shared-*")] == [name]
+    assert not list(tmp_path.glob(".shared-*"))
+
+
+def fail_to_lock(monkeypatch, number):
+    def flock(*arguments):
+        raise OSError(number, "no such luck")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_locked_the_error_names_the_file(tmp_path, monkeypatch, number):
+    fail_to_lock(monkeypatch, number)
+    with pytest.raises(UnwritableError) as error, claimed(tmp_path, "aaaa"):
+        pass
+    assert (error.value.errno, error.value.strerror) == (number, "no such luck")
+    assert error.value.filename == str(tmp_path / ".locks" / "aaaa.lock")
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_where_the_file_system_has_no_locks_files_are_locks(tmp_path, monkeypatch):
+    fail_to_lock(monkeypatch, errno.ENOSYS)
+    with claimed(tmp_path, "aaaa") as ours:
+        assert ours
+        with claimed(tmp_path, "aaaa") as again:
+            assert not again
+    with claimed(tmp_path, "aaaa") as ours:
+        assert ours

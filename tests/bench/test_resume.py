@@ -53,9 +53,15 @@ def interrupt_at(monkeypatch, iteration: int) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_signal_is_left():
+def _signals_are_as_in_a_terminal():
+    # A test run in a shell's background, or under nohup, ignores some, and so would what is tested here.
+    ignored = [number for number in interrupts.SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
     yield
     interrupts._received.clear()
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def run(spec, folder, **options):
@@ -144,6 +150,19 @@ def test_a_state_that_does_not_fit_is_passed_over(tmp_path, monkeypatch):
     for damaged in (b"", b"x", kept[:100], kept[: len(kept) // 2], b"\xff" * 50):
         path.write_bytes(damaged)
         assert ResumeFile(path, owner=spec.hash, code=code).read(cpu) is None
+
+
+@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "a FIFO"), (os.mkdir, "a folder")])
+def test_a_pipe_or_a_folder_in_the_place_of_a_state_fails_its_cell_and_no_other(make, kind, tmp_path):
+    spec, other = cell_of("dm"), cell(METHODS["random"], eval={"nets": 1, "epochs": 1})
+    path = tmp_path / f"{spec.hash}.resume"
+    make(path)
+    handle = os.open(path, os.O_RDWR) if kind == "a FIFO" else None  # whoever opens it need not wait for a writer
+    failed, good = runner(tmp_path).run([spec, other])
+    os.close(handle) if handle is not None else None
+    assert (failed.status, good.status) == ("failed", "ok")
+    assert failed.error == f"UsageError: {path} is {kind}, and is not opened; valid: a regular file"
+    assert path.exists()
 
 
 def test_checkpoints_that_were_passed_without_being_kept_are_made_from_the_start(tmp_path, monkeypatch):
@@ -267,6 +286,28 @@ def test_a_second_signal_does_not_wait():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_where_another_process_says_it_once_further_signals_change_nothing():
+    with interrupts.listening(once=True):
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        with pytest.raises(Interrupted) as error:
+            interrupts.check()
+        assert error.value.number == signal.SIGTERM
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with interrupts.listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupts.received()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupts.received()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_work_that_comes_to_no_end_is_ended_all_the_same(monkeypatch):

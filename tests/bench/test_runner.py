@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tiny import bundle, cell, task
 
 import bench.evaluations
 from bench.compute import Compute
-from bench.errors import DistillationError
+from bench.errors import DistillationError, is_disk_error
 from bench.evaluate import evaluate
 from bench.locks import claimed
 from bench.method import OwnProcedure
@@ -285,6 +286,33 @@ def test_the_grid_goes_on_after_a_failure(tmp_path):
     assert stored(specs[0], tmp_path).error == "DistillationError: no"
 
 
+def test_a_loss_that_exits_fails_its_cell_and_no_other(tmp_path, monkeypatch):
+    calls, usual = [], MeanMatching.__call__
+
+    def exits(self, real, syn, **options):
+        calls.append(len(calls))
+        if len(calls) == 2:
+            sys.exit(0)
+        return usual(self, real, syn, **options)
+
+    monkeypatch.setattr(MeanMatching, "__call__", exits)
+    records = runner(tmp_path).run([dm_cell("convnet"), cell(METHODS["random"])])
+    assert [(record.status, record.error) for record in records] == [("failed", "SystemExit: 0"), ("ok", "")]
+    assert calls == [0, 1]
+
+
+def test_an_evaluation_that_exits_leaves_the_others(tmp_path, monkeypatch):
+    def exits(task, syn, settings, name, **options):
+        if name == "mlp":
+            sys.exit(0)
+        return evaluate(task, syn, settings, name, **options)
+
+    monkeypatch.setattr(bench.evaluations, "evaluate", exits)
+    record = run(dm_cell("mlp", "convnet"), tmp_path)
+    assert (record.status, record.error) == ("failed", "SystemExit: 0")
+    assert list(accuracies(record)) == ["convnet"]
+
+
 def test_the_synthetic_set_may_be_of_any_size(tmp_path):
     def one_image_of_each_class(task, settings):
         return SyntheticSet(torch.rand(3, 1, 8, 8), torch.arange(3))
@@ -410,6 +438,20 @@ def test_images_that_diverge_finitely_carry_a_warning(tmp_path):
     assert run(dm_cell("convnet"), tmp_path).warnings == ()
 
 
+def test_a_loss_that_diverges_finitely_carries_a_warning(tmp_path, monkeypatch):
+    calls, usual = [], MeanMatching.__call__
+
+    def grows(self, real, syn, **options):
+        calls.append(len(calls))
+        return usual(self, real, syn, **options) * (1 if len(calls) <= 15 else 1e3)
+
+    monkeypatch.setattr(MeanMatching, "__call__", grows)
+    record = run(cell(METHODS["dm"], match={"iterations": 20}, eval={"nets": 1, "epochs": 1}), tmp_path)
+    first, last = sum(record.loss[:2]) / 2, sum(record.loss[-2:]) / 2
+    words = f"it grew from {first:.3g} in the first tenth of the iterations to {last:.3g} in the last"
+    assert record.warnings == (f"the loss diverged: {words}",)
+
+
 def test_an_image_that_is_no_number_ends_the_cell_at_that_step_and_names_its_class(tmp_path, monkeypatch):
     class Spoils(torch.autograd.Function):
         """Hands features on, and spoils the gradient of one class."""
@@ -451,6 +493,27 @@ def test_where_nothing_can_be_written_the_grid_ends_and_nothing_is_half_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     monkeypatch.undo()
     assert [record.status for record in runner(tmp_path).run([dm_cell("convnet"), cell(METHODS["random"])])] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE])
+def test_a_folder_that_can_no_longer_be_written_to_ends_the_grid_as_a_full_disk_does(number, tmp_path, monkeypatch):
+    def refuse(**options):
+        raise OSError(number, "no", str(options["dir"]))
+
+    monkeypatch.setattr("bench.storage.tempfile.mkstemp", refuse)
+    with pytest.raises(OSError, match="no") as error:
+        runner(tmp_path).run([dm_cell("convnet"), cell(METHODS["random"])])
+    assert is_disk_error(error.value)
+    assert error.value.filename == str(tmp_path / f"{dm_cell('convnet').hash}.safetensors")
+
+
+def test_what_a_loss_may_not_read_ends_its_cell_only(tmp_path, monkeypatch):
+    def refuse(self, real, syn, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", "its own file")
+
+    monkeypatch.setattr(MeanMatching, "__call__", refuse)
+    records = runner(tmp_path).run([dm_cell("convnet"), cell(METHODS["random"])])
+    assert [record.status for record in records] == ["failed", "ok"]
 
 
 def test_where_memory_is_too_small_the_cell_goes_on_with_smaller_chunks_and_the_record_says_so(tmp_path, monkeypatch):

@@ -40,3 +40,10 @@ def test_with_enough_workers_only_the_longest_cell_counts_and_with_one_fewer_not
     assert longest_first(seconds, enough).makespan == max(seconds)
     if enough > 1:
         assert longest_first(seconds, enough - 1).makespan > max(seconds)
+
+
+def test_workers_that_no_cell_needs_are_idle_and_cost_nothing():
+    plan = longest_first([4.0, 2.0], workers=10**12)
+    assert sorted(plan.ends) == [2, 4]
+    assert plan.makespan == plan.wait == 4
+    assert plan.idle_share == pytest.approx(1 - 6 / 4e12)

@@ -147,6 +147,34 @@ def test_images_that_are_not_those_of_the_record_make_it_no_result(tmp_path):
     assert distilled(tmp_path, record.spec) is None
 
 
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "../other", "/etc/hostname", "a/b", "a\\b", "a\0b", "a\n", "a" * 300, "\u00e4" * 150]
+)
+def test_images_are_named_by_plain_names_even_where_the_record_is_signed(tmp_path, name):
+    write_record(tmp_path, RECORD)
+    path = place_of(tmp_path, RECORD)
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    path.write_text(json.dumps(signed(content | {"images": {name: "0" * 64}})))
+    assert read_folder(tmp_path)[0] == []
+    assert reasons(tmp_path)[path.name].startswith("images.")
+    assert distilled(tmp_path, RECORD.spec) is None
+
+
+def test_images_that_cannot_be_read_make_a_record_no_result(tmp_path, monkeypatch):
+    image = tmp_path / RECORD.images_name
+    image.write_bytes(b"the images")
+    write_record(tmp_path, RECORD.model_copy(update={"images": {RECORD.images_name: file_digest(image)}}))
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("bench.storage.file_digest", refuse)
+    assert reasons(tmp_path) == {
+        place_of(tmp_path, RECORD).name: f"the images in {RECORD.images_name} cannot be read (Permission denied)"
+    }
+
+
 def test_pipes_and_folders_are_named_and_never_read(tmp_path):
     write_record(tmp_path, RECORD)
     os.mkfifo(tmp_path / "pipe.json")

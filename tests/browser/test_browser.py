@@ -8,7 +8,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pytest
+from made_records import record
 from PIL import Image
+
+from bench.storage import write_record
+from reports import write_report
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python: tox -e browser")
 
@@ -44,6 +48,28 @@ def test_it_opens_from_disk_without_a_request_or_an_error(opened):
     assert files[0] == one.path
     assert all(file.is_relative_to(folder) and file.is_file() for file in files)
     assert {urlparse(url).scheme for url in one.requests} <= {"file", "data", "blob"}
+
+
+def test_a_page_of_one_cell_has_nothing_to_filter_and_works_all_the_same(browser, tmp_path):
+    write_record(tmp_path / "records", record("dm", dataset="digits"))
+    context = browser.new_context()
+    page, said = context.new_page(), []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(write_report(tmp_path, formats=["html"]).as_uri())
+    page.locator("#theme").click()  # the scripts have come to their end
+    assert page.locator("#filters").count() == 0
+    page.locator(".card summary").first.click()
+    assert page.locator(".card .copy").first.is_visible()
+    assert said == []
+    context.close()
+
+
+def test_a_number_of_table_2_leads_to_its_card(opened):
+    page = opened().page
+    link = page.locator("#table2 td a.to-card").first
+    name = link.get_attribute("href").removeprefix("#")
+    link.click()
+    page.wait_for_function("name => document.getElementById(name).open", arg=name)
 
 
 def test_every_link_leads_somewhere(opened, report):

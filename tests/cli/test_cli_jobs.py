@@ -106,6 +106,42 @@ def test_ctrl_c_ends_all_and_the_same_command_goes_on(start, command, tiny, alon
     assert tables(out) == tables(alone)
 
 
+OWN_GROUP = "import os, sys; os.setpgid(0, 0); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+SLOW = """
+import os, time
+from pathlib import Path
+
+def slow(real, syn, *, generator):
+    if real.shape[1] == 4:  # as in the run, and not in the check before it
+        (Path({started!r}) / str(os.getpid())).touch()
+        time.sleep(0.1)
+    return (real.mean(1) - syn.mean(1)).square().sum(1)
+"""
+
+
+@two_cores
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_all_processes_as_a_terminal_sends_it_leaves_resume_states(start, tiny, tmp_path, number):
+    started, file, out = tmp_path / "started", tmp_path / "own.py", tmp_path / "out"
+    started.mkdir()
+    file.write_text(SLOW.format(started=str(started)))
+    arguments = [*tiny, "--iterations=150", "--methods", f"{file}:slow", "--ipc", "1", "--seeds", "0,1,2,3,4,5"]
+    process = start("-c", OWN_GROUP, "run_all.py", *arguments, "--threads", "1", "--jobs", "2", "--out", out)
+    end = time.monotonic() + 120
+    while len(list(started.iterdir())) < 2 and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, number)
+    begun = time.monotonic()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, stderr
+    assert time.monotonic() - begun < 10  # the cells after these two, of 15 seconds each, are not begun
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1].startswith(f"run_all.py: interrupted by {number.name}")
+    assert len(list((out / "records").glob("*.resume"))) == 2
+    assert not list((out / "records").glob("*.json"))
+
+
 def test_more_processes_than_cores_are_a_mistake(main, tiny, tmp_path):
     status, _, stderr = main(*tiny, "--jobs", "4096", "--out", tmp_path / "out")
     assert status == 2

@@ -1,6 +1,7 @@
 """A user's mistakes: exit status 2 before any work, one line, no traceback, and what would have been valid."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torchvision
@@ -314,3 +315,11 @@ def test_an_output_folder_whose_name_is_too_long_is_a_mistake(main, tiny):
     assert status == 2
     assert stderr.startswith("run_all.py: error: --out 'ooo")
     assert "File name too long" in stderr
+
+
+@pytest.mark.parametrize(("name", "library"), [("ray", "ray"), ("slurm", "submitit")])
+def test_an_executor_that_is_not_installed_says_what_installs_it(mistake, monkeypatch, name, library):
+    monkeypatch.setattr("bench.executors.find_spec", lambda _: None)
+    line = mistake("--executor", name)
+    assert f"{library!r}, which is not installed; to install it: pip install -r requirements-{name}.txt" in line
+    assert Path(run_all.__file__).with_name(f"requirements-{name}.txt").is_file()

@@ -59,6 +59,14 @@ def test_list_names_everything_and_does_not_import_torch(command):
             assert f"--set {owner}.{option}=" in stdout
 
 
+@pytest.mark.parametrize("wrong", [["--device", "cudda"], ["--threads", "1000000"], ["--jobs", "4096"]])
+def test_a_mistake_beside_list_is_answered_as_without_it(main, tiny, tmp_path, wrong):
+    alone = main(*tiny, "--out", tmp_path / "out", *wrong)
+    assert alone[0] == 2
+    assert main("--list", *wrong) == alone
+    assert main("--list", "--device", "cpu", "--threads", "1", "--jobs", "1")[0] == 0
+
+
 def test_the_list_comes_at_once(command):
     def seconds():
         begin = time.perf_counter()

@@ -9,7 +9,7 @@ from outputs import MATCHING, OWN_LOOP, SELECTION, SMALL, WHOLE
 from safetensors.torch import load_file
 
 from bench.protocol import STEP_SIZES
-from bench.records import SCHEMA_VERSION
+from bench.records import SCHEMA_VERSION, RecordProblem
 from datasets import DATASETS
 from methods import METHODS
 
@@ -132,3 +132,26 @@ def test_seeds_give_other_images_and_methods_of_a_seed_start_alike(grid):
         assert moved > 0  # two steps were taken
         away = (images[name, 0] - images["random", 1]).abs().mean()
         assert (images[name, 0] - images["random", 0]).abs().mean() < away  # and they started from this seed's images
+
+
+def leave_a_folder(records, monkeypatch):
+    (records / ".0123456789abcdef.json.x.part").mkdir()  # a name that only a cut-off write has, and that no file has here
+
+
+def misplace_for_good(records, monkeypatch):
+    problem = RecordProblem(path=records / "copy.json", reason="it cannot be renamed (Permission denied)", counted=True)
+    monkeypatch.setattr("bench.folder.rename_misplaced", lambda folder: [problem])
+
+
+@pytest.mark.parametrize("damage", [leave_a_folder, misplace_for_good])
+def test_a_run_that_cannot_put_a_file_right_does_the_rest_and_ends_with_status_1(main, tiny, tmp_path, monkeypatch, damage):
+    arguments = [*tiny, "--ipc=1", "--out", tmp_path / "out", "--methods"]
+    assert main(*arguments, "random")[0] == 0
+    damage(tmp_path / "out" / "records", monkeypatch)
+    for run in (1, 0):
+        status, stdout, stderr = main(*arguments, "random,dm")
+        assert status == 1
+        assert f"{run} cells run, {2 - run} there before, 0 failed" in stdout
+        [line] = [line.removeprefix("not repaired: ") for line in stdout.splitlines() if line.startswith("not repaired: ")]
+        assert line in stderr
+    assert main(*arguments, "random,dm", "--dry-run")[0] == 0  # it repairs nothing

@@ -1,5 +1,6 @@
 """What is there is not run again; what failed or was interrupted is."""
 
+import errno
 import json
 import shutil
 import signal
@@ -228,6 +229,53 @@ def test_another_hyper_parameter_is_another_record_beside_the_first(again):
     assert status == 0
     assert {name: after[name] for name in again.before} == again.before
     assert len(results(again.records)) == 3
+
+
+@pytest.mark.parametrize("end", [".json", ".resume", ".safetensors", "-5.safetensors"])
+def test_a_folder_in_the_place_of_a_cells_file_is_named_before_work_starts(again, end):
+    path, _ = of_method(again.records, "random")
+    place = again.records / f"{path.stem}{end}"
+    place.unlink(missing_ok=True)
+    place.mkdir()
+    status, _, stderr, _ = again.run("--force")
+    assert status == 2
+    assert stderr.splitlines()[-1].startswith(f"run_all.py: error: {place} is a folder in the place of a file of this run")
+    assert "Traceback" not in stderr
+    assert "started" not in stderr
+    assert again.run("--dry-run")[0] == 0
+
+
+def test_a_file_in_the_place_of_the_locks_is_named_before_work_starts(again):
+    place = again.records / ".locks"
+    shutil.rmtree(place)
+    place.touch()
+    status, _, stderr, _ = again.run("--force")
+    assert status == 2
+    assert "cannot be written to" in stderr.splitlines()[-1]
+    assert str(place) in stderr.splitlines()[-1]
+    assert "Traceback" not in stderr
+
+
+def test_a_folder_called_as_a_leftover_is_named_and_cells_run_all_the_same(again):
+    (again.records / ".x.part").mkdir()
+    status, stdout, stderr, _ = again.run("--force")
+    assert status == 1
+    assert "2 cells run, 0 there before, 0 failed" in stdout
+    assert str(again.records / ".x.part") in stderr
+    assert "Traceback" not in stderr
+
+
+def test_a_folder_that_is_made_unwritable_meanwhile_is_one_clear_line(again, monkeypatch):
+    def refuse(**options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(options["dir"]))
+
+    monkeypatch.setattr("bench.storage.tempfile.mkstemp", refuse)
+    status, _, stderr, after = again.run("--force")
+    assert status == 1
+    assert stderr.splitlines()[-1].startswith(f"run_all.py: error: cannot write to {again.records}/")
+    assert "Permission denied; what is finished is kept, and the same command goes on from there" in stderr
+    assert "Traceback" not in stderr
+    assert after == again.before
 
 
 def test_records_of_two_folders_are_merged_by_copying(again, main, tiny, tmp_path):

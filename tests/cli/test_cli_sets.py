@@ -118,6 +118,9 @@ def test_a_file_of_others_is_evaluated_and_its_normalisation_told(evaluate, tmp_
     out, _, stderr = evaluate(tmp_path / "res_DM.pt")
     assert stderr.count("run_all.py: warning: 'set:") == 1
     assert "says no mean and deviation; those of the dataset are taken" in stderr
+    for record in read_records(out):  # and so does every table that has its accuracy
+        [text] = record["warnings"]
+        assert text.startswith("the file says no mean and deviation; those of the dataset are taken")
     own = accuracies(out, "set:res_DM")
     out, _, stderr = evaluate(
         tmp_path / "res_DM.pt", options=["--ipc", "2", "--set=set:res_DM.mean=0.9", "--set=set:res_DM.std=0.1", "--force"]

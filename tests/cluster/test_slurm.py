@@ -48,6 +48,9 @@ def test_jobs_run_the_code_that_submitted_them_and_a_killed_one_runs_again(start
     stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr
     assert "2 cells run, 0 there before, 0 failed" in stdout
+    ended = [line for line in stderr.splitlines() if line.startswith("[")]
+    assert [line.split("] ")[0] for line in ended] == ["[1/2", "[2/2"]  # nothing is said of cells before they end
+    assert ended[0].endswith("; 1 left")  # how long it takes nobody can say, without any record
 
 
 def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(start, own, alone, tmp_path):
@@ -65,6 +68,7 @@ def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(start, own, alone,
     assert process.returncode == 0, stderr
     assert own.calls() - before == 2 * ITERATIONS
     assert tables(out) == tables(alone)
+    assert images(out) == images(alone)
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(not (find_spec("ray") or find_spec("submitit")),
 TORCHRUN = ("-m", "torch.distributed.run")
 DIGITS = ("--datasets=digits", "--profile=quick")  # in the place of what the documentation's command names
 CELLS = (*TINY, *DIGITS, "--eval-nets=3", "--iterations=6", "--checkpoints=3", "--ipc=1", "--seeds=0")
-METHODS = ("random", "herding", "dm", "kr", "sinkhorn", "dc", "dsa", "cafe")
-DIVIDED = ("dm", "kr", "sinkhorn", "dc", "dsa")
+METHODS = ("random", "herding", "dm", "kr", "sinkhorn", "emd", "dc", "dsa", "cafe")
+DIVIDED = ("dm", "kr", "sinkhorn", "emd", "dc", "dsa")
 SETTINGS = ("--set=dc.outer=2", "--set=cafe.iterations=1")
 LOSSES = """
 import os

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
-from made_records import record
+from made_records import record, with_protocol
 from scipy import stats
 
-from reports.answer import answer, answer_frame
+from reports.answer import answer, answer_frame, contests
 from reports.comparisons import LEVEL, POWER, average_ranks, best_compared, losses_compared
 from reports.results import Results
 from reports.tables import comparisons as tables
+from reports.tables.answer import answer_table
 from reports.variance import statistics
 
 
@@ -236,8 +237,46 @@ def test_the_answer_says_what_the_best_costs():
 
 def test_the_answer_over_many_counts_wins_and_certainty():
     text = answer(Results.of([*seeds("dm", DM), *seeds("kr", KR), *many(PLACES)]))
-    assert text.startswith("Of 7 pairs of dataset and IPC, the highest accuracy is that of EMD in 6 and KR in 1, ")
-    assert "the lead is significant in 1 of them (6 have one seed, which gives no interval)" in text
+    assert text.startswith("Of 7 pairs of dataset and IPC, the highest accuracy is that of EMD in 6 and KR in 1: ")
+    assert "The lead is significant in 1 of them; 6 have one seed, which gives no interval." in text
+    few = answer(Results.of([*seeds("dm", DM), *seeds("kr", KR), *many(PLACES[:2])]))
+    assert "that of EMD in 2 (mnist IPC 1, mnist IPC 10) and KR in 1 (fashionmnist IPC 1): " in few
+    assert "significant in 1 of them (fashionmnist IPC 1: by 0.5 to 1.5); 2 have one seed" in few
+
+
+def test_losses_of_equal_accuracy_are_all_named():
+    equal = Results.of([record("kr"), record("emd"), record("dm", accuracies=(60.0, 61.0))])
+    text = answer(equal)
+    assert "EMD has the highest accuracy of 3 losses, 70.5 %: as high as that of KR (" in text
+    assert [contest.lead.difference for contest in contests(equal)] == [0.0]
+
+
+def test_losses_rank_over_the_seeds_and_networks_that_they_share():
+    ahead = [record("kr", seed=0, accuracies=(70.0, 70.0)), record("kr", seed=1, accuracies=(90.0, 90.0))]
+    results = Results.of([*ahead, record("dm", seed=0, accuracies=(71.0, 71.0))])
+    (contest,) = contests(results)
+    assert (contest.best.column.method, contest.best.accuracy, contest.lead.difference) == ("dm", 71.0, 1.0)
+    assert "DM has the highest accuracy of 2 losses, 71.0 %: 1.0 points above KR" in answer(results)
+    # A loss without the seeds of the others does not take their comparison away.
+    third = Results.of([*seeds("dm", DM), *seeds("kr", KR), record("emd", seed=9)])
+    (contest,) = contests(third)
+    assert {standing.column.method for standing in contest.standings} == {"dm", "kr"}
+    apart = Results.of([record("dm", seed=0), record("kr", seed=1, accuracies=(80.0, 80.0))])
+    assert answer(apart).startswith("No two losses here have a seed and an evaluation network in common")
+
+
+def test_what_losses_differ_in_besides_themselves_is_said():
+    other = with_protocol(record("kr"), match={"real_batch": 7})
+    words = " ".join(answer_table(Results.of([record("dm"), other])).caption)
+    assert "On fashionmnist, IPC 1, they also differ in match.real_batch (64, 7)." in words
+    assert "They share everything else." in answer_table(Results.of([record("dm"), record("kr")])).caption
+
+
+def test_the_best_method_stands_against_all_others_where_they_are_not_losses_alone():
+    table = tables.best_table(Results.of([*seeds("kr", KR), *seeds("random", EMD)]))
+    assert [row.labels[-1] for row in table.rows] == ["KR − RANDOM"]
+    assert table.rows[0].cells[3].text == "yes"
+    assert tables.best_table(Results.of([*seeds("kr", KR), *seeds("dm", DM)])) is None
 
 
 def test_the_answer_says_what_digits_can_say():

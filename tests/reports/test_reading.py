@@ -6,6 +6,8 @@ import io
 import json
 import math
 import os
+import re
+import subprocess
 
 import pytest
 from made_records import evaluation, record, with_checkpoints
@@ -72,7 +74,9 @@ def test_what_is_left_out_is_named_with_the_reason(tmp_path):
     out = write(tmp_path, record(), failed, partly, empty)
     finished, lines = read(out)
     assert {made.spec.method for made in finished.records} == {"dm", "kr"}
-    assert sorted(lines) == sorted(finished.left_out) == [
+    assert lines[-1].startswith("left out in all: 3 (")
+    assert all(f"1 {kind}" in lines[-1] for kind in ("failed", "evaluation failed", "not evaluated"))
+    assert sorted(lines[:-1]) == sorted(finished.left_out) == [
         f"evaluation failed: {partly.spec.label} ({partly.hash}) by mlp: out of memory",
         f"failed: {failed.spec.label} ({failed.hash}): no number",
         f"not evaluated: {empty.spec.label} ({empty.hash})",
@@ -90,9 +94,39 @@ def test_a_record_whose_accuracies_are_no_percentages_is_left_out(tmp_path, accu
     path.write_text(json.dumps(signed(content)))  # as a program would that knows our checksums and not our limits
     finished, lines = read(out)
     assert finished.records == (record(),)
-    assert len(lines) == 1
+    assert len(lines) == 2
     assert lines[0].startswith(f"not read: {path}: ")
-    assert lines == list(finished.left_out)
+    assert lines == [*finished.left_out, "left out in all: 1 (1 not read)"]
+
+
+DAMAGED = {
+    "truncated": lambda text: text[: len(text) // 2],
+    "foreign": lambda text: '{"name": "something else"}',
+    "changed": lambda text: text.replace('"seed": 0', '"seed": 7'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_file_is_named_with_the_command_that_removes_it(tmp_path, damage):
+    out = write(tmp_path / "a folder of 'mine'", record(), record("kr"))
+    path = out / "records" / f"{record('kr').hash}.json"
+    path.write_text(damage(path.read_text()))
+    (line, _) = read(out)[1]
+    subprocess.run(re.search(r"to remove it: (rm .*?); ", line)[1], shell=True, check=True)
+    assert not path.exists()
+    assert read(out)[1] == []
+
+
+def test_what_has_another_remedy_or_cannot_be_looked_at_is_not_to_be_removed(tmp_path, monkeypatch):
+    out = write(tmp_path, record(), record("kr"))
+    path = out / "records" / f"{record('kr').hash}.json"
+    whole = path.read_text()
+    path.write_text('{"hash": "x", "spec": {}}')
+    assert "python -m bench.migrate" in read(out)[1][0]
+    assert ": rm " not in read(out)[1][0]
+    path.write_text(whole[:100])
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert ": rm " not in read(out)[1][0]
 
 
 HOSTILE = {
@@ -112,7 +146,7 @@ def test_a_hostile_file_is_named_and_the_others_are_read(tmp_path, make):
     make(path)
     finished, lines = read(out)
     assert finished.records == (record(),)
-    assert len(lines) == 1
+    assert len(lines) == 2
     assert lines[0].startswith(f"not read: {path}: ")
     path.rename(out / "X.json")
     (out / "records" / f"{record().hash}.json").unlink()

@@ -167,7 +167,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path, capsys):
     log = io.StringIO()
     write_report(tmp_path, log=log)
     lines = log.getvalue().splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
+    assert lines[2] == "left out in all: 2 (2 not read)"
     assert lines[0].startswith(f"not read: {tmp_path / 'records' / 'old.json'}: its form is version 1, not 4")
     assert "python -m bench.migrate" in lines[0]
     assert lines[1].startswith(f"not read: {tmp_path / 'records' / 'torn.json'}: ")

@@ -77,8 +77,10 @@ def test_latex():
 def test_html():
     page = TABLE.render("html")
     assert "<td><strong>70.0 ± 0.5</strong></td>" in page
-    assert '<td data-verdict="below">67.0 ± 1.0 <span class="published">(70.0 ± 0.2) ↓ z −2.5</span>' in page
+    assert '<td data-verdict="below">67.0 ± 1.0 <span class="published">(70.0 ± 0.2) ↓&nbsp;z −2.5' in page
     assert '<a href="#made-note-1">[1]</a>' in page
+    linked = Table("made", "A title", (), ("DM",), (Row((), (TableCell(value=70.0, best=True, anchor="cell-1"),)),))
+    assert '<td><a class="to-card" href="#cell-1"><strong>70.0</strong></a></td>' in linked.render("html")
     assert '<p class="caption" id="made-note-1">[1] a note.</p>' in page
 
 

@@ -51,6 +51,8 @@ function applyFilters() {
   filters.querySelector("output").textContent = chosen.length ? `${shown} of ${cards.length} cells` : "";
 }
 
-filters.addEventListener("change", applyFilters);
-filters.addEventListener("reset", () => setTimeout(applyFilters));
-applyFilters(); // a browser may bring back what was chosen before a reload
+if (filters) { // a page of one cell has none
+  filters.addEventListener("change", applyFilters);
+  filters.addEventListener("reset", () => setTimeout(applyFilters));
+  applyFilters(); // a browser may bring back what was chosen before a reload
+}
