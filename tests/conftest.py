@@ -28,9 +28,10 @@ def own_cache(tmp_path_factory):
         os.environ["XDG_CACHE_HOME"] = before
 
 
-def _ctrl_c_works():
-    # A test run in a shell's background ignores SIGINT, and its children would too; a user's terminal does not.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _as_in_a_terminal():
+    # A test run in a shell's background, or under nohup, ignores these, and its children would too; a user's terminal does not.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +48,7 @@ def start():
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            preexec_fn=_ctrl_c_works,
+            preexec_fn=_as_in_a_terminal,
         )
 
     return begin

@@ -94,7 +94,7 @@ def test_a_run_with_a_cell_that_is_below_or_above_fails(shift, status, monkeypat
         key: Result((tuple(networks[0] + shift for networks in result.accuracies),)) for key, result in baselines.items()
     }
     monkeypatch.setattr(
-        "gate.run", lambda grid, seeds: {grid.key(method): shifted[grid.key(method)] for method in grid.methods}
+        "gate.run", lambda grid, seeds, jobs: {grid.key(method): shifted[grid.key(method)] for method in grid.methods}
     )
     monkeypatch.setattr("gate.available", lambda: GRIDS)
     assert main([]) == status
