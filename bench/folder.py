@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from bench.errors import UsageError, is_disk_error
+from bench.errors import UsageError
 from bench.locks import claimed, remove_leftovers
 from bench.records import RunRecord
 from bench.spec import RunSpec
@@ -85,11 +85,7 @@ def _check_places(records: Path, hashes: Collection[str]) -> None:
 
 def _put_right(records: Path) -> Iterator[str]:
     """Remove leftovers and rename misplaced records; yield a line for each file with which that cannot be done."""
-    try:
-        remove_leftovers(records)
-    except OSError as error:
-        if is_disk_error(error):
-            raise
+    for error in remove_leftovers(records):
         yield f"{error.filename}: it is left over from a write that was cut off, and cannot be removed ({error.strerror})"
     for file in rename_misplaced(records):
         yield f"{file.path}: {file.reason}"

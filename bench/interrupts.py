@@ -2,7 +2,8 @@
 
 While a grid runs, SIGINT (Ctrl-C), SIGTERM and SIGHUP are noted, and the work asks for them where its state is whole: between
 two iterations, batches or cells. Where that takes longer than `GRACE` seconds, or a second signal comes, the run ends at once.
-A signal that was ignored when the process began, as SIGHUP is under `nohup`, stays ignored.
+A signal that was ignored when the process began, as SIGHUP is under `nohup`, stays ignored, but where another process sends it.
+Workers of `--jobs` end when their driver says so, and have their `GRACE` seconds whatever else comes.
 """
 
 from __future__ import annotations
@@ -60,13 +61,13 @@ def listening(signals: Iterable[int] = SIGNALS, *, follow: bool = False, once: b
     Args:
         signals: which.
         follow: whether another process decides when this one ends: then a signal is noted, and no more.
-        once: whether signals after the first one change nothing.
+        once: whether signals after the first one change nothing, because another process sends them.
 
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    heard = [number for number in signals if follow or once or signal.getsignal(number) is not signal.SIG_IGN]
     handlers = dict.fromkeys(heard, _remember if follow else _note_first if once else _note) | (
         {signal.SIGALRM: _end} if hasattr(signal, "setitimer") else {}
     )

@@ -46,11 +46,19 @@ def claimed(folder: Path, digest: str) -> Iterator[bool]:
         yield True
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of writes that were cut off, and markers; those of a process at work are left to it."""
+def remove_leftovers(folder: Path) -> list[OSError]:
+    """Remove the temporary files of writes that were cut off, and markers; those of a process at work are left to it.
+
+    Returns the errors of those that cannot be removed.
+    """
+    errors = []
     owners = {path: path.name.lstrip(".").partition(".")[0].partition("-")[0] for path in folder.glob(".*.part")}
     owners |= {path: path.name for path in folder.glob(f"{MARKER}*")}
     for path, owner in owners.items():
         with claimed(folder, owner) as ours:
-            if ours:
-                path.unlink(missing_ok=True)
+            try:
+                if ours:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                errors.append(error)
+    return errors

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import UnwritableError
 from bench.files import is_file
 from bench.lazy import safetensors
 from bench.storage import atomic
@@ -82,4 +83,7 @@ class ResumeFile:
     def remove(self) -> None:
         """Remove the file, if there is one."""
         if self.path.is_file():  # what else has its name is not ours
-            self.path.unlink(missing_ok=True)
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as error:
+                raise UnwritableError.of(error, self.path) from error

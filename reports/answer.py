@@ -34,11 +34,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Contest:
-    """The losses on one dataset and IPC, the best first."""
+    """The losses on one dataset and IPC, the best first, and those `left_out` for want of the same seeds and networks."""
 
     dataset: str
     ipc: int
     standings: tuple[Standing, ...]
+    left_out: tuple[Column, ...] = ()
 
     @property
     def best(self) -> Standing:
@@ -67,6 +68,7 @@ def contests(results: Results) -> tuple[Contest, ...]:
                 Standing(column, accuracy, float(seconds[(*place, *column)]), ranking.behind.get(column))
                 for column, accuracy in ranking.accuracies.items()
             ),
+            ranking.left_out,
         )
         for place, ranking in losses_ranked(results).items()
     )
@@ -183,7 +185,8 @@ def answer_frame(results: Results) -> pd.DataFrame:
     for contest in contests(results):
         for standing in contest.standings:
             pair = standing.behind
-            numbers = (pair.difference, pair.low, pair.high, pair.p_holm, pair.seeds) if pair else (0.0, None, None, None, None)
+            behind = 0.0 if standing is contest.best and contest.lead else None  # without a lead nothing was compared
+            numbers = (pair.difference, pair.low, pair.high, pair.p_holm, pair.seeds) if pair else (behind, *[None] * 4)
             place = contest.dataset, contest.ipc, *standing.column
             rows.append((*place, standing.accuracy, standing.seconds, *numbers))
     columns = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -87,16 +86,18 @@ class Ranking:
     """The losses of one dataset and IPC, the best first, over the same seeds and networks.
 
     `accuracies`: the mean of each, in percent. `behind`: the best compared with each other one, by the other; all pairs are a
-    family of Holm's correction. It is empty where no two losses have a seed and network in common.
+    family of Holm's correction. It is empty where no two losses have a seed and network in common. `left_out`: the losses that
+    lack these.
     """
 
     accuracies: Mapping[Column, float]
     behind: Mapping[Column, Comparison]
+    left_out: tuple[Column, ...] = ()
 
 
 @lru_cache(maxsize=8)
 def losses_ranked(results: Results) -> Mapping[tuple[str, int], Ranking]:
-    """Return how the losses rank on each dataset and IPC, over the seeds and networks that most of them have.
+    """Return how the losses rank on each dataset and IPC, over seeds and networks that all ranked ones have; see `_shared`.
 
     Losses that lack one of these are left out: a mean over other seeds or networks is no rank among these.
     """
@@ -104,28 +105,42 @@ def losses_ranked(results: Results) -> Mapping[tuple[str, int], Ranking]:
     for place, accuracies in _accuracies(results):
         losses = [column for column in _by_mean(accuracies) if is_loss(results, column)]
         if losses:
-            shared, common = _shared(accuracies[[tuple(column) for column in losses]])
-            order, means = _by_mean(shared), _means(shared)
-            pairs = _family(place, shared, itertools.combinations(order, 2)) if common else []
+            own = accuracies[[tuple(column) for column in losses]]
+            shared = _shared(own)
+            ranked = own if shared is None else shared
+            order, means = _by_mean(ranked), _means(ranked)
+            pairs = [] if shared is None else _family(place, shared, itertools.combinations(order, 2))
             behind = {pair.second: pair for pair in pairs if pair.first == order[0]}
-            made[place] = Ranking({column: float(means[tuple(column)]) for column in order}, behind)
+            left_out = tuple(column for column in losses if column not in order)
+            made[place] = Ranking({column: float(means[tuple(column)]) for column in order}, behind, left_out)
     return made
 
 
-def _shared(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
-    """Return the part of a frame without gaps that has the most columns, and of such the most rows; whether there is one.
+def _shared(accuracies: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the part of a frame without gaps that compares best, or None where no row has two columns.
+
+    That is one of two seeds at least, if there is one; then the one with the most columns, then with the most seeds and rows.
 
     Args:
-        accuracies: a column for each loss, a row for each seed and network. Where no row has two losses, all is returned.
+        accuracies: a column for each loss, a row for each seed and network.
 
     """
-    present = accuracies.notna().to_numpy()
-    patterns = Counter(map(tuple, present))
-    pattern = max(patterns, key=lambda columns: (sum(columns), patterns[columns]))
-    if sum(pattern) == 1 < accuracies.shape[1]:
-        return accuracies, False
-    rows = [tuple(row) == pattern for row in present]
-    return accuracies.loc[rows, list(pattern)], True
+    if accuracies.shape[1] == 1:
+        return accuracies
+    present = accuracies.notna()
+    patterns = {tuple(row) for row in present.to_numpy()}
+    choices = {tuple(np.logical_and(*pair)) for pair in itertools.product(patterns, repeat=2)}
+    parts = []
+    for columns in sorted(choice for choice in choices if sum(choice) > 1):
+        names = accuracies.columns[list(columns)]
+        parts.append(accuracies.loc[present[names].all(axis=1), names])
+    return max(parts, key=_worth, default=None)
+
+
+def _worth(part: pd.DataFrame) -> tuple[bool, int, int, int]:
+    """Return the sort key of a part of a frame without gaps: how well it compares its columns."""
+    seeds = part.index.get_level_values("seed").nunique()
+    return seeds > 1, part.shape[1], seeds, len(part)
 
 
 @lru_cache(maxsize=8)

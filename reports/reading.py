@@ -124,7 +124,8 @@ def _with_results(record: RunRecord) -> tuple[RunRecord | None, list[str]]:
 
 def _remedy(file: RecordProblem) -> str:
     """Return what to do about a file that holds no record, in words; empty where its reason says it, or it is no such file."""
-    says_it = any(words in file.reason for words in ("to remove it: rm ", "bench.migrate", "makes them again"))
+    not_its_fault = ("cannot be read", "[Errno")  # a server that does not answer, a right that was taken away
+    says_it = any(words in file.reason for words in ("to remove it: rm ", "bench.migrate", "makes them again", *not_its_fault))
     if says_it or not file.path.is_file() or not os.access(file.path, os.R_OK):
         return ""
     return f"; to remove it: rm {shlex.quote(str(file.path))}; if it was a record, the run that made it makes it again"

@@ -76,7 +76,7 @@ def run(work: Work, mark: str, bundle: Bundle, text: str, files: Files) -> Outco
 
     """
     try:
-        with interrupts.listening():
+        with interrupts.listening(once=True):
             return _run(work, mark, bundle, text, files)
     except Interrupted:
         raise KeyboardInterrupt from None

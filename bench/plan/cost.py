@@ -64,5 +64,5 @@ def passed(spec: RunSpec, checkpoints: Iterable[int]) -> int:
     A method of its own may take several steps in an iteration; they count as one here.
     """
     match = spec.protocol.match
-    iterations = getattr(spec.settings, "iterations", match.iterations if match else None) or 0
+    iterations = (match.iterations if match else getattr(spec.settings, "iterations", 0)) or 0
     return sum(iteration < iterations for iteration in checkpoints)

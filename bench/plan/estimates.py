@@ -108,16 +108,17 @@ def _error_left_out(logs: NDArray[np.float64], hat: NDArray[np.float64], groups:
 
 @dataclass(frozen=True)
 class Machine:
-    """What seconds depend on besides the cell: the processor or GPU, and CPU threads."""
+    """What seconds depend on besides the cell: the processor or GPU, and the threads, or ranks with a GPU each."""
 
     name: str
     threads: int
 
     @classmethod
     def of(cls, hardware: Mapping[str, Any]) -> Machine:
-        """Return the machine of a record, from what it says of the hardware."""
-        threads = int(hardware.get("threads", 1)) * int(hardware.get("ranks", 1))
-        return cls(str(hardware.get("gpu") or hardware.get("cpu", "")), threads)
+        """Return the machine of a record, from what it says of the hardware; beside a GPU threads do not count."""
+        threads, ranks = int(hardware.get("threads", 1)), int(hardware.get("ranks", 1))
+        gpu = hardware.get("gpu")
+        return cls(str(gpu), ranks) if gpu else cls(str(hardware.get("cpu", "")), threads * ranks)
 
     @classmethod
     def like(cls, compute: Compute, ranks: int = 1, *, here: bool) -> Machine:
@@ -130,7 +131,7 @@ class Machine:
 
         """
         if not here and compute.device.type != "cpu":
-            return cls("a GPU elsewhere", compute.threads)
+            return cls("a GPU elsewhere", ranks)
         return cls.of(hardware.hardware(compute.device) | {"threads": compute.threads, "ranks": ranks})
 
     @property

@@ -11,8 +11,8 @@ from reports.results import Results
 from reports.tables.table import Row, Table, TableCell
 
 _WORDS = (
-    "Losses on features alone, over the seeds and evaluation networks that most of them have. Seconds of distilling are the "
-    "mean over all seeds."
+    "Losses on features alone, over seeds and evaluation networks that all of a row have. Seconds of distilling are the mean "
+    "over all seeds."
 )
 
 
@@ -28,12 +28,12 @@ def answer_table(results: Results) -> Table | None:
         heads=("accuracy", "next", "points ahead", "how sure", "seconds", "fastest loss", "its seconds"),
         rows=tuple(_row(contest, results.names) for contest in held),
         lead=answer(results),
-        caption=(_WORDS, " ".join(_unshared(held, results)) or "They share everything else."),
+        caption=(_WORDS, " ".join(_remarks(held, results)) or "They share everything else."),
     )
 
 
-def _unshared(held: tuple[Contest, ...], results: Results) -> Iterator[str]:
-    """Yield a sentence for each dataset and IPC whose losses differ in more than the loss and its own settings."""
+def _remarks(held: tuple[Contest, ...], results: Results) -> Iterator[str]:
+    """Yield sentences: which losses are left out, and in what those of a row differ besides the loss and its own settings."""
     cells = results.cells
     for contest in held:
         columns = {tuple(standing.column) for standing in contest.standings}
@@ -47,8 +47,11 @@ def _unshared(held: tuple[Contest, ...], results: Results) -> Iterator[str]:
                 for name, value in fields.items():
                     values[name] |= {str(value)} if value is not None else set()
         differing = [f"{name} ({', '.join(sorted(some))})" for name, some in sorted(values.items()) if len(some) > 1]
+        place = f"{results.names.dataset(contest.dataset)}, IPC {contest.ipc}"
+        if contest.left_out:
+            lacking = ", ".join(map(results.names.column, contest.left_out))
+            yield f"On {place}, without {lacking}, for want of the same seeds and networks."
         if differing:
-            place = f"{results.names.dataset(contest.dataset)}, IPC {contest.ipc}"
             yield f"On {place}, they also differ in {', '.join(differing)}."
 
 
@@ -56,7 +59,7 @@ def _row(contest: Contest, names: Names) -> Row:
     best, lead, fastest = contest.best, contest.lead, contest.fastest
     cells = (
         TableCell(value=best.accuracy),
-        TableCell(text=names.column(lead.second) if lead else "no other"),
+        TableCell(text=names.column(lead.second) if lead else "none comparable" if len(contest.standings) > 1 else "no other"),
         TableCell(value=lead.difference if lead else None, digits=2),
         TableCell(text=certainty(lead) if lead else ""),
         TableCell(value=best.seconds),

@@ -6,6 +6,7 @@ import math
 import random
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import run_all
 from bench.compute import Compute
 from bench.hardware import hardware
 from bench.plan import __main__ as plan
+from bench.plan.cost import passed
 from bench.plan.estimates import Estimates, LogModel, Machine, Measured, measured, usual_machine
 from bench.plan.lines import dry_run, duration
 from datasets import DATASETS
@@ -162,6 +164,20 @@ def test_a_plan_shows_each_cell_and_the_makespan(records, estimates):
     assert shown[2].startswith("1 of 2 cells to run; estimates are from ")
     time = duration(estimates.seconds(second))
     assert shown[3] == f"with --jobs 2: {time} of {time} of work, 50% idle"
+
+
+def test_a_losss_own_iterations_are_not_those_of_the_matching_loop():
+    def spec(match, own):
+        return SimpleNamespace(protocol=SimpleNamespace(match=match), settings=SimpleNamespace(iterations=own))
+
+    assert passed(spec(SimpleNamespace(iterations=100), 5), (10, 50, 200)) == 2
+    assert passed(spec(None, 5), (1, 10)) == 1
+
+
+def test_beside_a_gpu_threads_make_nothing_faster():
+    at = {"gpu": "some GPU", "cpu": "some processor"}
+    assert Machine.of(at | {"threads": 16}) == Machine.of(at | {"threads": 1})
+    assert Machine.of(at | {"threads": 1, "ranks": 2}).speedup > Machine.of(at | {"threads": 16}).speedup
 
 
 def test_ranks_that_share_a_cell_have_the_threads_of_all():

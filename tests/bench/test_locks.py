@@ -65,6 +65,14 @@ def test_leftovers_of_dead_writes_go_and_those_of_a_process_at_work_stay(tmp_pat
     assert {path.name for path in tmp_path.glob("*") if path.is_file()} == {"aaaa.json", ".other"}
 
 
+def test_what_cannot_be_removed_keeps_nothing_else_from_going(tmp_path):
+    (tmp_path / ".aaaa.json.x1.part").mkdir()
+    (tmp_path / ".bbbb.json.x2.part").touch()
+    errors = remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.glob(".*.part")] == [".aaaa.json.x1.part"]
+    assert [error.filename for error in errors] == [str(tmp_path / ".aaaa.json.x1.part")]
+
+
 def test_the_marker_of_a_dead_run_goes_and_that_of_one_at_work_stays(tmp_path):
     (tmp_path / ".shared-dead").touch()
     with marker(tmp_path) as name:

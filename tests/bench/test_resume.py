@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ from test_runner import runner, stored
 from tiny import cell, task
 
 from bench import evaluations, interrupts, recorder, resume
+from bench.errors import UnwritableError
 from bench.evaluate import evaluate
 from bench.hardware import code_version
 from bench.interrupts import Interrupted
@@ -329,6 +331,18 @@ def test_the_state_is_read_without_running_code(tmp_path):
     file.remove()
     file.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_that_cannot_be_removed_ends_the_run_with_a_clear_line(tmp_path, monkeypatch):
+    file = ResumeFile(tmp_path / "x.resume", owner="a", code="b")
+    file.write(State({"images": torch.ones(2)}, {}))
+
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.unlink", denied)
+    with pytest.raises(UnwritableError, match="Permission denied"):
+        file.remove()
 
 
 def test_without_a_file_the_loop_runs_all_the_same():

@@ -261,8 +261,18 @@ def test_losses_rank_over_the_seeds_and_networks_that_they_share():
     third = Results.of([*seeds("dm", DM), *seeds("kr", KR), record("emd", seed=9)])
     (contest,) = contests(third)
     assert {standing.column.method for standing in contest.standings} == {"dm", "kr"}
+    assert [column.method for column in contest.left_out] == ["emd"]
+    assert "On fashionmnist, IPC 1, without EMD, for want of the same seeds" in " ".join(answer_table(third).caption)
+    # Two seeds of two losses say more than one seed of three.
+    once = Results.of([*seeds("dm", DM), *seeds("kr", KR), record("emd", seed=0, accuracies=EMD[0])])
+    (contest,) = contests(once)
+    assert (contest.lead.seeds, contest.lead.outcome) == (4, "better")
+    one_seed = Results.of([record("dm"), record("kr"), record("emd"), record("kr", seed=1)])
+    assert len(contests(one_seed)[0].standings) == 3
     apart = Results.of([record("dm", seed=0), record("kr", seed=1, accuracies=(80.0, 80.0))])
     assert answer(apart).startswith("No two losses here have a seed and an evaluation network in common")
+    assert answer_frame(apart)["behind_best"].isna().all()
+    assert answer_table(apart).rows[0].cells[1].text == "none comparable"
 
 
 def test_what_losses_differ_in_besides_themselves_is_said():

@@ -124,6 +124,12 @@ def test_what_has_another_remedy_or_cannot_be_looked_at_is_not_to_be_removed(tmp
     path.write_text('{"hash": "x", "spec": {}}')
     assert "python -m bench.migrate" in read(out)[1][0]
     assert ": rm " not in read(out)[1][0]
+    path.write_text(whole)
+    stale = "the images in x cannot be read (Stale file handle)"
+    monkeypatch.setattr("bench.storage.damaged_images", lambda _, made: stale if made.spec.method == "kr" else "")
+    assert "cannot be read" in read(out)[1][0]
+    assert ": rm " not in read(out)[1][0]  # the record is whole
+    monkeypatch.undo()
     path.write_text(whole[:100])
     monkeypatch.setattr("os.access", lambda *_: False)
     assert ": rm " not in read(out)[1][0]
