@@ -52,7 +52,7 @@ def test_a_killed_worker_and_a_lost_node_cost_nothing_but_time(cluster, grid, st
     for victim in processes("ray::digits", raylet_of(cluster.head_node)):
         os.kill(victim, signal.SIGKILL)
     until(lambda: processes("ray::digits", raylet_of(cluster.head_node)), process)
-    assert processes("ray::digits", raylet_of(lost))
+    assert until(lambda: processes("ray::digits", raylet_of(lost)), process)  # between two cells a worker has no name
     cluster.remove_node(lost, allow_graceful=False)
     stdout, stderr = process.communicate(timeout=240)
     cluster.add_node(num_cpus=1)
@@ -93,7 +93,8 @@ def test_without_a_shared_file_system_records_and_images_come_back(grid, own, al
     assert run_all.main(arguments) == 0, capsys.readouterr().err
     assert tables(out) == tables(alone)
     assert images(out) == images(alone)
-    assert {path.suffix for path in (out / "records").iterdir()} == {".json", ".safetensors"}
+    kept = [path for path in (out / "records").iterdir() if path.name != ".locks"]
+    assert {path.suffix for path in kept} == {".json", ".safetensors"}
     records = [json.loads(path.read_text()) for path in (out / "records").glob("*.json")]
     assert {record["code"].get("commit") for record in records} == {
         json.loads(path.read_text())["code"].get("commit") for path in (alone / "records").glob("*.json")
