@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.augment import Augmentation, Draws
+from bench.errors import DistillationError
 from bench.networks.network import Network
 from bench.networks.weights import Weights
 from bench.optimizers import image_optimizer, set_step_size
@@ -127,6 +128,12 @@ class Batches:
         index = draw_real(self.members, min(count, self.smallest), generator)[self.share]  # [C, count]
         return normalise(bundle.train.images[index].to(device, non_blocking=True), bundle)
 
+    def among_all(self, losses: Tensor) -> Tensor:
+        """Return the losses of the share's classes among those of all classes, `[classes]`, where the others' are zero."""
+        among = losses.new_zeros(len(self.members))
+        among[self.share] = losses.detach()
+        return among
+
 
 class _Extractor:
     """Features of a step's real and synthetic images under that step's random network."""
@@ -203,14 +210,14 @@ def match(
             if watch is not None:
                 watch(step, real, syn.detach())
             with stopwatch.stage("loss"):
-                loss = loss_at(step, real, leaf := syn.detach().requires_grad_()).sum()
-                (slope,) = torch.autograd.grad(loss, leaf)
+                losses = loss_at(step, real, leaf := syn.detach().requires_grad_())  # one for each class of the share
+                (slope,) = torch.autograd.grad(losses.sum(), leaf)
             with stopwatch.stage("update"):
                 gradient = torch.autograd.grad(syn, images, slope)[0]  # zero for the classes of other ranks
-                loss, images.grad = task.ranks.sum(loss, gradient)
+                losses, images.grad = task.ranks.sum(extract.batches.among_all(losses), gradient)
                 set_step_size(optimizer, task.match, step / task.iterations)
                 optimizer.step()
-            recorder.add(loss)
+            recorder.add(losses)
     return recorder.finish(start.labels, extract.notes)
 
 
@@ -264,7 +271,10 @@ def _with_context(task: Task, objective: Objective | ContextObjective) -> Callab
 
     def loss_at(step: int, real: Tensor, syn: Tensor) -> Tensor:
         more = {"context": LossContext(step, task.iterations, labels, task.bundle.classes)} if wants_context else {}
-        loss: Tensor = objective(real, syn, generator=task.streams.generator("objective", step), **more)
+        try:
+            loss: Tensor = objective(real, syn, generator=task.streams.generator("objective", step), **more)
+        except DistillationError as error:
+            raise DistillationError(f"{error}, at iteration {step} of seed {task.spec.seed}") from error
         return loss
 
     return loss_at

@@ -40,7 +40,7 @@ class Recorder:
         recorder = Recorder(task, iterations, images, optimizer)
         for step in recorder.steps():
             ...  # change the images in place
-            recorder.add(loss)
+            recorder.add(losses)
         syn = recorder.finish(labels, kernels)
 
     Between two iterations it writes a resume state now and then, and where a signal ends the run. A cell that has one begins
@@ -75,7 +75,8 @@ class Recorder:
         self.stopwatch, self.losses = Stopwatch(task.compute.device), list[Tensor]()
         self._angles, self._snapshots = list[Tensor](), list[Snapshot]()
         self._checked = 0
-        self._first_bad = torch.full((len(images),), iterations, device=images.device)  # [C]: the iteration of the first one
+        never = torch.full((len(images),), iterations, device=images.device)
+        self._bad_images = self._bad_losses = never  # [C]: the first iteration at which a class's were no finite numbers
         self._rms_start = _root_mean_square(images.detach())
         self._resume = task.resume if resumable else None
         self._reported = time.monotonic()
@@ -95,17 +96,23 @@ class Recorder:
             if self.task.ranks.leads:  # the others go on until it ends: a state is the leader's
                 interrupts.check()
 
-    def add(self, loss: Tensor) -> None:
-        """End an iteration whose loss was `loss`."""
-        images = self.images.detach()
-        self.losses.append(loss.detach())
+    def add(self, losses: Tensor) -> None:
+        """End an iteration.
+
+        Args:
+            losses: of each class, `[C]`, of which the sum is recorded; or the loss itself, a scalar, where it is of all classes
+                together.
+
+        """
+        images, losses, step = self.images.detach(), losses.detach(), len(self.losses)
+        self.losses.append(losses.sum())
         self._angles.append(angles(self._before, images).mean())
         self._before = images.clone()
         self.stopwatch.next_step()
         self._take_snapshot()
-        finite = torch.isfinite(images).flatten(1).all(dim=1)  # [C]
-        step = len(self.losses) - 1
-        self._first_bad = torch.where(finite | (self._first_bad < step), self._first_bad, step)
+        self._bad_images = _first_bad(self._bad_images, images.flatten(1), step)
+        if losses.dim():
+            self._bad_losses = _first_bad(self._bad_losses, losses[:, None], step)
         looked = time.monotonic() - self._reported > _REPORT_SECONDS
         # Reading a number waits for an accelerator, so there it is read only as often as a person looks.
         if looked or images.device.type == "cpu":
@@ -118,17 +125,21 @@ class Recorder:
         """Raise `DistillationError` where a loss since the last check, or an image at any iteration, was no finite number."""
         recent = torch.stack(self.losses[self._checked :]).tolist() if self.losses[self._checked :] else []
         bad_loss = next((step for step, loss in enumerate(recent, self._checked) if not math.isfinite(loss)), self.iterations)
-        bad_image, label = (int(value) for value in self._first_bad.min(dim=0))
+        bad_image, whose_image = self._first_class(self._bad_images)
         seed, advice = f"seed {self.task.spec.seed}", "a smaller match.rate or lr_images may help"
         if bad_loss < self.iterations and bad_loss <= bad_image:
-            loss = recent[bad_loss - self._checked]
-            raise DistillationError(f"the loss is {loss} at iteration {bad_loss} of {seed}; {advice}")
+            loss, (first, whose_loss) = recent[bad_loss - self._checked], self._first_class(self._bad_losses)
+            of = f"of class {whose_loss!r}" if first == bad_loss else "of all classes together"
+            raise DistillationError(f"the loss {of} is {loss} at iteration {bad_loss} of {seed}; {advice}")
         if bad_image < self.iterations:
-            name = self.task.bundle.classes[label]
-            raise DistillationError(
-                f"an image of class {name!r} is no finite number after iteration {bad_image} of {seed}; {advice}"
-            )
+            where = f"after iteration {bad_image} of {seed}"
+            raise DistillationError(f"an image of class {whose_image!r} is no finite number {where}; {advice}")
         self._checked = len(self.losses)
+
+    def _first_class(self, bad: Tensor) -> tuple[int, str]:
+        """Return the earliest of `[C]` iterations, and the first class that had it."""
+        iteration, label = (int(value) for value in bad.min(dim=0))
+        return iteration, self.task.bundle.classes[label]
 
     def _take_snapshot(self) -> None:
         """Keep a copy of the images where the present iteration is a checkpoint; the last iteration's are kept anyway."""
@@ -190,6 +201,19 @@ class Recorder:
             snapshots=tuple(self._snapshots),
         )
         return SyntheticSet(images.flatten(0, 1), labels, trace)
+
+
+def _first_bad(first: Tensor, values: Tensor, iteration: int) -> Tensor:
+    """Return `first`, in which each class whose values are no finite numbers, for the first time, has this iteration.
+
+    Args:
+        first: the iteration of each class, `[C]`; that of one which was sound so far is a later one.
+        values: `[C, k]`.
+        iteration: the present one.
+
+    """
+    sound = torch.isfinite(values).all(dim=1)
+    return torch.where(sound | (first < iteration), first, iteration)
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class ExactTransport(FeatureLoss):
             generator: not used; this loss draws nothing.
 
         Raises:
-            DistillationError: where a cost is no finite number, or the simplex does not converge.
+            DistillationError: where the simplex does not converge.
 
         """
         cost = distances.euclidean(real, syn)  # [C, n, m]
@@ -48,9 +48,9 @@ class ExactTransport(FeatureLoss):
 
     def _plan(self, cost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return an optimal plan `[n, m]` of one class for its `cost` `[n, m]`, float64."""
-        if not np.isfinite(cost).all():
-            raise DistillationError("emd: a distance between features is no finite number")
         n, m = cost.shape
+        if not np.isfinite(cost).all():
+            return np.full((n, m), 1 / (n * m))  # under it the loss is no finite number either, which ends the cell
         plan, log = ot.emd(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=self.max_iterations, log=True)
         if log["warning"] is not None:
             raise DistillationError(f"emd: the network simplex did not converge: {log['warning']}")

@@ -180,10 +180,10 @@ class GradientLoop:
                 for _ in range(self.inner if turn < self.outer - 1 else 0):
                     images = self.network.resize(self.images.detach().flatten(0, 1))
                     self.trainer.epoch(images, weights, optimizer, generators)
-        self.recorder.add(torch.stack(losses).sum() / self.outer)
+        self.recorder.add(torch.stack(losses).sum(0) / self.outer)
 
     def step(self, step: int, weights: Weights) -> Tensor:
-        """Take one step on the images; return the loss, a scalar: the sum over the classes."""
+        """Take one step on the images; return the loss of each class, `[C]`."""
         stopwatch, network, labels = self.recorder.stopwatch, self.network, range(len(self.images))[self.batches.share]
         draws = self.batches.draws(step)
         with stopwatch.stage("features"):
@@ -203,9 +203,9 @@ class GradientLoop:
                 losses.append(loss.detach())
         with stopwatch.stage("update"):
             gradient = torch.autograd.grad(syn, self.images, torch.stack(slopes))[0]  # zero for the classes of other ranks
-            loss, self.images.grad = self.task.ranks.sum(torch.stack(losses).sum(), gradient)
+            of_all, self.images.grad = self.task.ranks.sum(self.batches.among_all(torch.stack(losses)), gradient)
             self.optimizer.step()
-        return loss
+        return of_all
 
 
 def match_gradients(task: Task, settings: GradientMatching) -> SyntheticSet:

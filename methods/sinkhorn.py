@@ -102,7 +102,9 @@ class Sinkhorn(FeatureLoss):
             unit: the unit of length of each class, `[C]`.
 
         """
-        largest = max(float((between.flatten(1).amax(1) / unit).max()), 2 * self.blur)
+        relative = between.flatten(1).amax(1) / unit
+        # The loss of a class in which a feature is no finite number is none either, wherever the annealing starts.
+        largest = max(float(relative.where(relative.isfinite(), 0).max()), 2 * self.blur)
         return self.blur * self.scaling ** -math.ceil(math.log(largest / self.blur) / -math.log(self.scaling))
 
 

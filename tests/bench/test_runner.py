@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,14 @@ from bench.compute import Compute
 from bench.errors import DistillationError, is_disk_error
 from bench.evaluate import evaluate
 from bench.locks import claimed
+from bench.matching import Batches
 from bench.method import OwnProcedure
 from bench.records import RunRecord
 from bench.runner import Runner
 from bench.spec import RunSpec
 from bench.storage import distilled, finished, read_record, write_record
 from bench.types import SyntheticSet
-from methods import METHODS
+from methods import METHODS, cafe
 from methods.dm import MeanMatching
 
 
@@ -477,6 +479,38 @@ def test_an_image_that_is_no_number_ends_the_cell_at_that_step_and_names_its_cla
     assert record.status == "failed"
     assert f"an image of class {bundle().classes[1]!r} is no finite number after iteration 2 of seed 0" in record.error
     assert calls == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["dm", "kr", "sinkhorn", "emd", "dsa"])
+def test_a_loss_that_is_no_number_ends_the_cell_at_that_step_and_names_its_class(name, tmp_path, monkeypatch):
+    usual, third = Batches.real, 2
+
+    def spoils_the_third(self, step, draws):
+        real = usual(self, step, draws)
+        if step == third:
+            real[1, 0] = float("nan")
+        return real
+
+    monkeypatch.setattr(Batches, "real", spoils_the_third)
+    settings = METHODS[name].resolve({"iterations": "9"} if name == "dsa" else {}, profile="quick")
+    record = run(cell(METHODS[name], settings), tmp_path)
+    assert record.status == "failed"
+    assert f"the loss of class {bundle().classes[1]!r} is nan at iteration {third} of seed 0" in record.error
+
+
+def test_a_loss_of_all_classes_together_that_is_no_number_names_its_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(cafe, "alignment", lambda real, syn, weights: syn[0].sum() * float("inf"))
+    record = run(cell(METHODS["cafe"]), tmp_path)
+    assert record.status == "failed"
+    assert re.search("the loss of all classes together is (nan|-?inf) at iteration 0 of seed 0", record.error)
+
+
+def test_what_a_loss_reports_says_at_which_step(tmp_path):
+    settings = METHODS["emd"].resolve({"max_iterations": "1"}, profile="quick")
+    record = run(cell(METHODS["emd"], settings, match={"real_batch": 6}), tmp_path)
+    assert record.status == "failed"
+    assert "did not converge" in record.error
+    assert "at iteration 0 of seed 0" in record.error
 
 
 def test_where_nothing_can_be_written_the_grid_ends_and_nothing_is_half_written(tmp_path, monkeypatch):

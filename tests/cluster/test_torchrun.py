@@ -25,6 +25,8 @@ SETTINGS = ("--set=dc.outer=2", "--set=cafe.iterations=1")
 LOSSES = """
 import os
 
+import torch
+
 
 def distance(real, syn):
     return (real.mean(1) - syn.mean(1)).square().sum(1)
@@ -34,6 +36,13 @@ def failing(real, syn, *, generator):
     if real.shape[1] == 4 and os.environ["RANK"] == "1":
         raise ValueError("no such luck")
     return distance(real, syn)
+
+
+def bad(real, syn, *, generator):
+    values = distance(real, syn)
+    if real.shape[1] == 4 and os.environ["RANK"] == "1":
+        values = values * torch.tensor([1.0] * (len(values) - 1) + [float("nan")])
+    return values
 
 
 def coupled(real, syn, *, generator):
@@ -166,12 +175,13 @@ def test_a_signal_or_a_dead_rank_ends_all_and_the_same_command_goes_on(start, co
 def test_what_fails_on_one_rank_fails_on_all_and_losses_that_cannot_be_divided_are_not(command, tmp_path):
     file, out = tmp_path / "losses.py", tmp_path / "out"
     file.write_text(LOSSES)
-    methods = ",".join(f"{file}:{name}" for name in ("failing", "coupled", "Keeping"))
+    methods = ",".join(f"{file}:{name}" for name in ("failing", "bad", "coupled", "Keeping"))
     arguments = (*TINY, *DIGITS, "--iterations=2", "--ipc=1", "--methods", f"{methods},dm", "--out", out)
     status, stdout, stderr = command(*by_ranks(2), *arguments)
     assert status != 0
-    assert "3 cells run, 0 there before, 1 failed" in stdout
+    assert "3 cells run, 0 there before, 2 failed" in stdout
     assert "failed: digits failing: DistillationError: ValueError: no such luck" in stdout
+    assert "failed: digits bad: DistillationError: the loss of class '9' is nan at iteration 0 of seed 0" in stdout
     assert [line.partition(" is ")[0] for line in stderr.splitlines() if "by rank 0 alone" in line] == ["coupled", "Keeping"]
     assert "no such luck" in records(out)["failing"]["details"]["traceback"]
 

@@ -99,6 +99,15 @@ def test_coincident_points_give_a_finite_loss_and_gradient(name, settings, kind,
 
 
 @every_loss
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("side", ["real", "syn"])
+def test_a_feature_that_is_no_finite_number_makes_the_loss_of_its_class_none(name, settings, side, value):
+    real, syn = clouds(classes=3)
+    (real if side == "real" else syn)[1, 2, 0] = value
+    assert loss(name, real, syn, **settings).isfinite().tolist() == [True, False, True]
+
+
+@every_loss
 def test_no_class_s_loss_depends_on_another_s_points(name, settings):
     # To less than float32 resolves; the sizes are those of a small run.
     real, syn = clouds(classes=3, real=64, syn=10, dim=32)
