@@ -197,7 +197,7 @@ class Runner:
         record = RunRecord(
             status="ok",
             loss=trace.loss,
-            seconds={**trace.seconds, **stopwatch.read()[0]},
+            seconds={**trace.seconds, "total": stopwatch.read()[0]["total"] + trace.earlier_seconds},
             seconds_per_iteration=typical_iteration(trace.iteration_seconds),
             peak_memory_mib=peak_memory_mib(device),
             rms_start=rms_start,

@@ -58,7 +58,7 @@ class Trace:
 
     `norms`: the root mean square of all images at the start and at the end, in normalised units. `angle`: by how much an
     iteration turned an image, in radians, on average. Both are None where nothing was optimised. `snapshots`: the images at
-    the checkpoints that were asked for.
+    the checkpoints that were asked for. `earlier_seconds`: what processes that were interrupted had spent on it in all.
     """
 
     loss: tuple[float, ...] = ()
@@ -68,6 +68,7 @@ class Trace:
     norms: tuple[float, float] | None = None
     angle: float | None = None
     snapshots: tuple[Snapshot, ...] = ()
+    earlier_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
