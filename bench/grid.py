@@ -105,8 +105,9 @@ def cell_protocol(
 
     """
     sections = {name: getattr(protocol, name) if name in method.sections else None for name in ("match", "eval", "whole")}
+    sections = {name: section.at_ipc(ipc or 1) if section else None for name, section in sections.items()}
     if sections["match"] is not None:
-        sections["match"] = method.match(sections["match"].at_ipc(ipc or 1), settings)
+        sections["match"] = method.match(sections["match"], settings)
     used = [*method.networks(settings)]
     for name, section in sections.items():
         if section is not None:

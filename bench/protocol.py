@@ -82,13 +82,18 @@ class ConvNetSize(Settings):
     depth: Annotated[int, Field(ge=1, le=6)] | None = None
 
 
-ITERATIONS = {1: 150, 10: 400, 50: 1000}
-"""Iterations where none are set: those at the largest of these IPCs that is not above the cell's. docs/protocol.md says how
-they were chosen: more images a class have more to gain from longer matching."""
+ITERATIONS, EPOCHS = {1: 150, 10: 1000}, {1: 300, 10: 1000}
+"""Iterations, and epochs of evaluation, where none are set: those at the largest of these IPCs that is not above the cell's.
+docs/protocol.md says how they were chosen: more images a class have more to gain from longer matching and longer training."""
 
 STEP_SIZES = {"rate": 0.05, "lr_images": 1.0}
 """The size of a step where none is set. `rate` is that of the optimizer `angular`, in radians; docs/protocol.md says how it was
 chosen. `lr_images` is that of `sgd`, as published."""
+
+
+def _by_ipc(numbers: Mapping[int, int], ipc: int) -> int:
+    """Return the number at the largest of the keys that is not above `ipc`."""
+    return numbers[max(size for size in numbers if size <= ipc)]
 
 
 class Match(Settings):
@@ -117,7 +122,7 @@ class Match(Settings):
         """Return the settings with a number of iterations, where none is set, for this many images a class."""
         if self.iterations is not None:
             return self
-        return self.changed(iterations=ITERATIONS[max(size for size in ITERATIONS if size <= ipc)])
+        return self.changed(iterations=_by_ipc(ITERATIONS, ipc))
 
     def with_step(self, *, rate: float | None = None, lr_images: float | None = None, owner: str = "match") -> Match:
         """Return complete settings: the size of a step is that of one loss, or else the common one, or else the default.
@@ -143,6 +148,7 @@ class Match(Settings):
 class Training(Settings):
     """How networks are trained and tested: `nets` of each of `networks`, each from its own stream of random numbers.
 
+    `epochs`: how long (None: by IPC).
     `schedule`: `step` is the field's: `epochs`+1 epochs, learning rate x 0.1 and a fresh optimiser after epoch `epochs`//2+1;
     `onecycle` is linear warm-up over the first fifth of `epochs`, then linear to zero, with Nesterov momentum.
     The accuracy is the last epoch's. `precision` of the passes, training and testing, `auto` being the run's; weights and their
@@ -150,7 +156,7 @@ class Training(Settings):
     """
 
     nets: Count = 5
-    epochs: Count = 1000
+    epochs: Count | None = 1000
     lr: Positive = 0.01
     momentum: Fraction = 0.9
     weight_decay: NonNegative = 5e-4
@@ -159,6 +165,10 @@ class Training(Settings):
     schedule: Literal["step", "onecycle"] = "step"
     precision: Precision = "auto"
     networks: NetworkNames = ("convnet",)
+
+    def at_ipc(self, ipc: int) -> Training:
+        """Return the settings with a number of epochs, where none is set, for this many images a class."""
+        return self if self.epochs is not None else self.changed(epochs=_by_ipc(EPOCHS, ipc))
 
 
 class Protocol(Settings):
@@ -186,7 +196,7 @@ PROFILES: dict[str, Protocol] = {
     "cpu": Protocol(
         profile="cpu",
         match=Match(iterations=None, real_batch=64, optimizer="angular", schedule="cosine"),
-        eval=Training(nets=5, epochs=300),
+        eval=Training(nets=5, epochs=None),
         whole=Training(nets=1, epochs=8, lr=0.1, batch=128, augment="crop_flip", schedule="onecycle"),
     ),
     "paper": Protocol(profile="paper"),

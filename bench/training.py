@@ -35,14 +35,19 @@ def learning_rate(settings: Training, epoch: int, fraction: float) -> float:
 
     """
     if settings.schedule == "step":
-        return settings.lr * (0.1 if epoch > settings.epochs // 2 + 1 else 1.0)
-    done = (epoch + fraction) / settings.epochs
+        return settings.lr * (0.1 if epoch > _named_epochs(settings) // 2 + 1 else 1.0)
+    done = (epoch + fraction) / _named_epochs(settings)
     return settings.lr * min(done / 0.2, (1 - done) / 0.8)
 
 
 def epochs_of(settings: Training) -> int:
     """Return how many epochs are trained: one more than named under `step`, as in the reference code."""
-    return settings.epochs + (settings.schedule == "step")
+    return _named_epochs(settings) + (settings.schedule == "step")
+
+
+def _named_epochs(settings: Training) -> int:
+    assert settings.epochs is not None, "the IPC has not decided yet"
+    return settings.epochs
 
 
 def sgd(weights: Weights, settings: Training) -> torch.optim.SGD:
@@ -130,7 +135,7 @@ class Trainer:
         optimizer = sgd(weights, self.settings)
         total = len(self.labels)
         for epoch in range(epochs_of(self.settings)):
-            if self.settings.schedule == "step" and epoch == self.settings.epochs // 2 + 2:
+            if self.settings.schedule == "step" and epoch == _named_epochs(self.settings) // 2 + 2:
                 optimizer = sgd(weights, self.settings)  # a fresh one: its momentum starts at zero
 
             def before(begin: int, epoch: int = epoch, optimizer: torch.optim.SGD = optimizer) -> None:

@@ -75,7 +75,9 @@ class Coreset(Method):
         """Return the passes of training the network, and of all images after it."""
         settings = self.settings.model_validate(dict(spec.settings))
         assert spec.protocol.whole is not None
-        return float(images * (3 * (settings.epochs or spec.protocol.whole.epochs) + 1)), settings.network
+        epochs = settings.epochs or spec.protocol.whole.epochs
+        assert epochs is not None
+        return float(images * (3 * epochs + 1)), settings.network
 
     def distill(self, task: Task, settings: FeatureNetwork) -> SyntheticSet:
         """Return the `ipc` images of each class that the rule chooses.

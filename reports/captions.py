@@ -96,7 +96,8 @@ def _usual(profile: str, ipc: int) -> Mapping[str, Any]:
     """Return the fields of a profile, with iterations and the size of a step, as the descriptions of cells have them."""
     protocol = PROFILES[profile]
     match = protocol.match.at_ipc(ipc).with_step() if protocol.match else None
-    return protocol_fields(protocol.changed(match=match))
+    training = protocol.eval.at_ipc(ipc) if protocol.eval else None
+    return protocol_fields(protocol.changed(match=match, eval=training))
 
 
 def _words(values: Iterable[object]) -> str:

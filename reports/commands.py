@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from bench.protocol import PROFILES, SECTIONS, Match, Protocol
+from bench.protocol import PROFILES, SECTIONS, Match, Protocol, Training
 from bench.records import RunRecord
 from bench.settings import Settings
 from bench.spec import RunSpec
@@ -71,9 +71,10 @@ def _as_in_cell(usual: Settings, section: Settings, spec: RunSpec) -> dict[str, 
 
     """
     if isinstance(usual, Match) and isinstance(section, Match):
-        decided = usual.changed(optimizer=section.optimizer).at_ipc(spec.ipc or 1).with_step()
-        return {**dict(decided), "optimizer": usual.optimizer}
-    return dict(usual.at_precision(run_precision(spec)))
+        match = usual.changed(optimizer=section.optimizer).at_ipc(spec.ipc or 1).with_step()
+        return {**dict(match), "optimizer": usual.optimizer}
+    decided = usual.at_ipc(spec.ipc or 1) if isinstance(usual, Training) else usual
+    return dict(decided.at_precision(run_precision(spec)))
 
 
 def _typed(value: Any) -> str:

@@ -105,14 +105,16 @@ def protocol_fields(protocol: Protocol, *, precision: str = "auto") -> Mapping[s
 def flat_settings(spec: RunSpec) -> dict[str, Any]:
     """Return what a method's numbers depend on, apart from dataset, IPC, seed and evaluation networks, as dotted names.
 
-    Iterations that follow from the IPC read `auto`, so that cells of different IPCs stand in one column.
+    Iterations and epochs that follow from the IPC read `auto`, so that cells of different IPCs stand in one column.
     """
     precision = run_precision(spec)
     settings = {f"{spec.method}.{name}": value for name, value in spec.settings.model_dump().items()}
     fields = {**_relative(settings, precision), **protocol_fields(spec.protocol, precision=precision)}
-    match = spec.protocol.match
+    match, training = spec.protocol.match, spec.protocol.eval
     if match is not None and match == match.changed(iterations=None).at_ipc(spec.ipc or 1):
         fields["match.iterations"] = "auto"
+    if training is not None and training == training.changed(epochs=None).at_ipc(spec.ipc or 1):
+        fields["eval.epochs"] = "auto"
     return {**fields, "precision": precision, "code": spec.code, "numerics": spec.numerics}
 
 

@@ -51,6 +51,7 @@ def operations(spec: RunSpec, method: Method, source: Counted) -> Operations:
     images, name = method.passes(spec, classes=classes, images=train)
     training = spec.protocol.eval or spec.protocol.whole
     assert training is not None
+    assert training.epochs is not None
     shown = GRADIENT * training.epochs * (train if spec.ipc is None else classes * spec.ipc) + test
     return Operations(
         distilling=images * flops(name) if images else 0.0,

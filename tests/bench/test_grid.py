@@ -305,9 +305,14 @@ def test_a_procedure_is_given_the_settings_of_the_spec(name):
     assert calls[0] is spec.settings
 
 
-@pytest.mark.parametrize(("ipc", "iterations"), [("1", 150), ("5", 150), ("10", 400), ("20", 400), ("50", 1000), ("100", 1000)])
-def test_the_profile_for_two_cores_matches_longer_where_there_are_more_images_a_class(ipc, iterations):
+@pytest.mark.parametrize(
+    ("ipc", "iterations", "epochs"), [("1", 150, 300), ("5", 150, 300), ("10", 1000, 1000), ("50", 1000, 1000)]
+)
+def test_the_profile_for_two_cores_matches_and_trains_longer_where_there_are_more_images_a_class(ipc, iterations, epochs):
     (spec,) = specs("--methods", "kr", "--profile", "cpu", "--ipc", ipc)
-    assert spec.protocol.match.iterations == iterations
-    (explicit,) = specs("--methods", "kr", "--profile", "cpu", "--ipc", ipc, "--iterations", str(iterations))
+    assert (spec.protocol.match.iterations, spec.protocol.eval.epochs) == (iterations, epochs)
+    usual = "--iterations", str(iterations), "--set", f"eval.epochs={epochs}"
+    (explicit,) = specs("--methods", "kr", "--profile", "cpu", "--ipc", ipc, *usual)
     assert explicit.hash == spec.hash
+    (other,) = specs("--methods", "kr", "--profile", "cpu", "--ipc", ipc, "--iterations", "7", "--set", "eval.epochs=9")
+    assert (other.protocol.match.iterations, other.protocol.eval.epochs) == (7, 9)

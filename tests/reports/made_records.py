@@ -34,7 +34,7 @@ def record(
     own = facts.sections if facts else ("match", "eval")
     protocol = cpu.changed(
         match=cpu.match.changed(iterations=iterations, rate=rate).with_step() if "match" in own else None,
-        eval=cpu.eval.changed(precision=precision) if "eval" in own else None,
+        eval=cpu.eval.at_ipc(ipc or 1).changed(precision=precision) if "eval" in own else None,
         whole=Training(nets=1, epochs=8, precision=precision) if "whole" in own else None,
         network=cpu.network.changed(depth=3),
     )

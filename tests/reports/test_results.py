@@ -204,7 +204,7 @@ def test_iterations_that_follow_from_the_ipc_make_no_variant():
 def test_a_budget_that_differs_between_ipcs_makes_no_variant_and_a_setting_of_the_loss_does():
     small = with_protocol(record(ipc=10), eval={"nets": 1, "epochs": 50})
     assert columns([record(), small]) == {"dm"}
-    assert columns([record(ipc=10), small]) == {"dm (eval.epochs=300, eval.nets=5)", "dm (eval.epochs=50, eval.nets=1)"}
+    assert columns([record(ipc=10), small]) == {"dm (eval.epochs=auto, eval.nets=5)", "dm (eval.epochs=50, eval.nets=1)"}
     assert len(columns([record("kr"), record("kr", ipc=10, settings={"hidden": 64})])) == 2
 
 

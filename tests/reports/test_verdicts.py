@@ -372,7 +372,7 @@ def test_cells_are_compared_under_the_same_profile(tmp_path, capsys):
         made = with_protocol(
             record(iterations=iterations, accuracies=accuracies),
             match={"iterations": iterations, "real_batch": 64},
-            eval={"nets": PROFILES[profile].eval.nets, "epochs": PROFILES[profile].eval.epochs},
+            eval={"nets": PROFILES[profile].eval.nets, "epochs": PROFILES[profile].eval.at_ipc(1).epochs},
         )
         return with_spec(made, protocol=made.spec.protocol.changed(profile=profile))
 
