@@ -27,7 +27,7 @@ from bench.records import Checkpoint, MethodFacts, RunRecord, stage_name, typica
 from bench.resume import ResumeFile
 from bench.seeding import Streams
 from bench.spec import RunSpec
-from bench.storage import distilled, finished, read_images, write_images, write_record
+from bench.storage import distilled, finished, read_images, worth_keeping, write_images, write_record
 from bench.task import Task
 from bench.timing import Stopwatch, peak_memory_mib, reset_peak_memory
 from bench.types import Bundle, Progress, Snapshot, SyntheticSet
@@ -102,7 +102,7 @@ class Runner:
         self.observer.started(spec)
         done = None if self.force else finished(self.folder, spec, self.checkpoints)
         record = done or self.cell(spec)
-        if record.status == "failed" and distilled(self.folder, spec) is None:  # a failure replaces no result
+        if record.status == "failed" and worth_keeping(self.folder, spec) is None:  # a failure replaces no result
             write_record(self.folder, record)
         self.observer.finished(record)
         return record
@@ -125,15 +125,17 @@ class Runner:
 
     def _cell(self, spec: RunSpec) -> RunRecord:
         method = self.methods[spec.method]
-        there = distilled(self.folder, spec)
-        earlier, checkpoints = None if self.force else there, self.checkpoints
+        there, checkpoints = worth_keeping(self.folder, spec), self.checkpoints
+        earlier = None if self.force else distilled(self.folder, spec)
         if earlier is not None and (
             not (method.whole_set or earlier.has_images) or earlier.lacks_checkpoints(self.checkpoints)
         ):
+            earlier = None
+        if there is not None and earlier is None:
             # It is distilled again, also with the checkpoints and the evaluation networks that it had before.
-            before = [evaluation.network for evaluation in earlier.evaluations]
-            checkpoints = tuple(sorted({*checkpoints, *(at.iteration for at in earlier.checkpoints)}))
-            spec, earlier = spec.with_networks(tuple(dict.fromkeys((*spec.networks, *before)))), None
+            before = [evaluation.network for evaluation in there.evaluations]
+            checkpoints = tuple(sorted({*checkpoints, *(at.iteration for at in there.checkpoints)}))
+            spec = spec.with_networks(tuple(dict.fromkeys((*spec.networks, *before))))
         try:
             task = self.task(spec, checkpoints, self._resume(spec))
             if earlier is not None:

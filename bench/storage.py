@@ -241,11 +241,23 @@ def rename_misplaced(folder: Path) -> list[RecordProblem]:
 
 def distilled(folder: Path, spec: RunSpec) -> RunRecord | None:
     """Return the record of the distillation that `spec` describes, if all of its images are there, or it had none to keep."""
-    record = read_record(folder / f"{spec.hash}.json")
-    if not isinstance(record, RunRecord) or record.hash != spec.hash or not (record.images or record.evaluations):
+    record = _record_of(folder, spec)
+    if record is None or not (record.images or record.evaluations):
         return None
     there = all((folder / name).is_file() for name in record.images)
     return record if there and not damaged_images(folder, record) else None
+
+
+def worth_keeping(folder: Path, spec: RunSpec) -> RunRecord | None:
+    """Return the record that no failure may replace: its images are there, or it has evaluations, whatever became of them."""
+    record = _record_of(folder, spec)
+    return record if record is not None and record.evaluations else distilled(folder, spec)
+
+
+def _record_of(folder: Path, spec: RunSpec) -> RunRecord | None:
+    """Return the record of a cell, if there is a whole one."""
+    record = read_record(folder / f"{spec.hash}.json")
+    return record if isinstance(record, RunRecord) and record.hash == spec.hash else None
 
 
 def finished(folder: Path, spec: RunSpec, checkpoints: Collection[int] = ()) -> RunRecord | None:

@@ -22,7 +22,7 @@ from bench.plan.lines import duration
 from bench.records import RunRecord
 from bench.settings import Count, NonNegative, NonNegativeInt, Positive, Settings
 from bench.spec import RunSpec
-from bench.storage import distilled, write_record
+from bench.storage import worth_keeping, write_record
 
 if TYPE_CHECKING:
     from bench.executors.work import Work
@@ -93,7 +93,7 @@ class Driver:
     def lost(self, spec: RunSpec, reason: str) -> RunRecord:
         """Return the record of a cell that no worker came back with, and write it where there is no result."""
         record = self.runner.lost(spec, reason)
-        if distilled(self.work.folder, spec) is None:
+        if worth_keeping(self.work.folder, spec) is None:
             write_record(self.work.folder, record)
         return record
 

@@ -24,7 +24,7 @@ from bench.locks import MARKER, claimed
 from bench.records import RunRecord
 from bench.runner import Runner
 from bench.spec import RunSpec
-from bench.storage import atomic, distilled, read_record
+from bench.storage import atomic, distilled, parse_record, read_record, worth_keeping
 from bench.types import Bundle, Split
 
 Files = dict[str, bytes]
@@ -115,11 +115,12 @@ def store(folder: Path, spec: RunSpec, outcome: Outcome) -> RunRecord:
         outcome: what came back.
 
     """
-    record = RunRecord.model_validate_json(outcome.record)
-    if outcome.files and (len(outcome.files) > 1 or distilled(folder, spec) is None):
-        for name, content in reversed(outcome.files.items()):
-            _write(folder / name, content)
-    return record
+    if outcome.files:
+        record = parse_record(outcome.files[f"{spec.hash}.json"].decode())
+        if record.status == "ok" or worth_keeping(folder, spec) is None:
+            for name, content in reversed(outcome.files.items()):
+                _write(folder / name, content)
+    return RunRecord.model_validate_json(outcome.record)
 
 
 def packed(bundle: Bundle) -> Bundle:

@@ -17,6 +17,7 @@ import bench.evaluations
 from bench.compute import Compute
 from bench.errors import DistillationError, is_disk_error
 from bench.evaluate import evaluate
+from bench.executors import remote
 from bench.locks import claimed
 from bench.matching import Batches
 from bench.method import OwnProcedure
@@ -254,6 +255,50 @@ def test_a_forced_run_distills_again(tmp_path):
     again = run(spec, tmp_path, force=True)
     assert accuracies(again) == accuracies(first)
     assert again.seconds != first.seconds
+
+
+def test_a_forced_run_makes_all_evaluations_again(tmp_path):
+    run(dm_cell("convnet", "mlp"), tmp_path)
+    assert list(accuracies(run(dm_cell("mlp"), tmp_path, force=True))) == ["mlp", "convnet"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"other")], ids=["gone", "damaged"])
+def test_results_whose_images_are_gone_or_damaged_are_kept_until_there_are_new_ones(damage, tmp_path, monkeypatch):
+    record = run(dm_cell("convnet", "mlp"), tmp_path)
+    before = stored(record.spec, tmp_path)
+    damage(tmp_path / record.images_name)
+    assert run(dm_cell("convnet"), tmp_path, **failing()).status == "failed"
+    assert stored(record.spec, tmp_path) == before
+    fail_in(monkeypatch, "convnet")
+    assert run(dm_cell("convnet"), tmp_path).status == "failed"
+    assert stored(record.spec, tmp_path) == before
+    monkeypatch.undo()
+    again = run(dm_cell("convnet"), tmp_path)
+    assert accuracies(stored(record.spec, tmp_path)) == accuracies(again) == accuracies(record)
+    assert (tmp_path / record.images_name).is_file()
+
+
+@pytest.mark.parametrize("name", ["dm", "whole"])
+def test_what_a_worker_without_the_folder_adds_is_kept_and_its_failure_replaces_nothing(name, tmp_path):
+    training = {"nets": 1, "epochs": 1}
+    first, more = (
+        cell(METHODS[name], **{section: {"networks": networks, **training} for section in ("eval", "whole")})
+        for networks in (("convnet",), ("convnet", "mlp"))
+    )
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    before = run(first, ours)
+    theirs.mkdir()
+    for file, content in remote.files_of(ours, more).items():
+        (theirs / file).write_bytes(content)
+    record = run(more, theirs)
+    assert remote.store(ours, more, remote.Outcome(record.model_dump_json(), remote._written(theirs, more.hash))) == record
+    assert list(accuracies(stored(more, ours))) == list(accuracies(record)) == ["convnet", "mlp"]
+
+    lost = before.model_copy(update={"status": "failed", "error": "no such luck", "evaluations": ()})
+    write_record(theirs, lost)
+    sent = remote.Outcome(lost.model_dump_json(), {f"{more.hash}.json": (theirs / f"{more.hash}.json").read_bytes()})
+    assert remote.store(ours, more, sent).status == "failed"
+    assert list(accuracies(stored(more, ours))) == ["convnet", "mlp"]
 
 
 def test_images_of_another_cell_are_not_evaluated_but_made_again(tmp_path):
