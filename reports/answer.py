@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import pandas as pd
 
+from reports.captions import machines_by_column
 from reports.comparisons import Comparison, losses_ranked
 from reports.names import Column, Names
 from reports.results import Results
@@ -24,22 +25,30 @@ _DIGITS = (
 
 @dataclass(frozen=True)
 class Standing:
-    """A loss on one dataset and IPC: mean accuracy, mean seconds of distilling, and the best loss's comparison with it."""
+    """A loss on one dataset and IPC: mean accuracy, mean seconds of distilling, and the best loss's comparison with it.
+
+    `machine`: what the seconds are of, in words; several machines with semicolons between.
+    """
 
     column: Column
     accuracy: float
     seconds: float
     behind: Comparison | None
+    machine: str
 
 
 @dataclass(frozen=True)
 class Contest:
-    """The losses on one dataset and IPC, the best first, and those `left_out` for want of the same seeds and networks."""
+    """The losses on one dataset and IPC, the best first.
+
+    `left_out`: those that lack the same seeds and networks. `other_protocol`: those that have another protocol, and in what.
+    """
 
     dataset: str
     ipc: int
     standings: tuple[Standing, ...]
     left_out: tuple[Column, ...] = ()
+    other_protocol: Mapping[Column, str] = field(default_factory=dict)
 
     @property
     def best(self) -> Standing:
@@ -52,6 +61,11 @@ class Contest:
         return self.standings[1].behind if len(self.standings) > 1 else None
 
     @property
+    def machines(self) -> tuple[str, ...]:
+        """The machines on which the losses were distilled. Seconds of several are not compared."""
+        return tuple(sorted({machine for standing in self.standings for machine in standing.machine.split("; ")}))
+
+    @property
     def fastest(self) -> Standing:
         """The loss that took the least seconds."""
         return min(self.standings, key=lambda standing: standing.seconds)
@@ -61,14 +75,19 @@ class Contest:
 def contests(results: Results) -> tuple[Contest, ...]:
     """Return the losses of each dataset and IPC, as they rank over the same seeds and networks."""
     seconds = results.cells.groupby(["dataset", "ipc", "method", "variant"])["distilling_s"].mean()
+    machines = machines_by_column(results)
     return tuple(
         Contest(
             *place,
             tuple(
-                Standing(column, accuracy, float(seconds[(*place, *column)]), ranking.behind.get(column))
+                Standing(
+                    *(column, accuracy, float(seconds[(*place, *column)])),
+                    *(ranking.behind.get(column), machines[(*place, *column)]),
+                )
                 for column, accuracy in ranking.accuracies.items()
             ),
             ranking.left_out,
+            ranking.other_protocol,
         )
         for place, ranking in losses_ranked(results).items()
     )
@@ -82,6 +101,8 @@ def answer(results: Results) -> str:
         text = "No loss on features was run here, so this report compares none."
     elif any(len(contest.standings) > 1 for contest in held) and not open_contests:
         text = "No two losses here have a seed and an evaluation network in common, so this report cannot compare them."
+    elif not open_contests and any(contest.other_protocol for contest in held):
+        text = "No two losses here have the same protocol, so this report cannot compare them."
     elif not open_contests:
         single = held[0]
         text = (
@@ -92,11 +113,18 @@ def answer(results: Results) -> str:
         text = _one(open_contests[0], names)
     else:
         text = _many(open_contests, names)
+    text = " ".join((text, *(words for contest in held for words in _other_protocol(contest, names))))
     return f"{text} {_DIGITS}" if {record.spec.dataset for record in results.records} == {"digits"} else text
 
 
 def _place(contest: Contest, names: Names) -> str:
     return f"{names.dataset(contest.dataset)} at IPC {contest.ipc}"
+
+
+def _other_protocol(contest: Contest, names: Names) -> Iterator[str]:
+    """Yield a sentence for each loss that is not compared, because it has another protocol."""
+    for column, words in contest.other_protocol.items():
+        yield f"On {_place(contest, names)}, {names.column(column)} is not compared, for another protocol: {words}."
 
 
 def certainty(lead: Comparison) -> str:
@@ -118,12 +146,17 @@ def _one(contest: Contest, names: Names) -> str:
         f"On {_place(contest, names)}, {names.column(best.column)} has the highest accuracy of {len(contest.standings)} "
         f"losses, {best.accuracy:.1f} %: {ahead} {names.column(lead.second)} ({certainty(lead)}). "
     )
+    if len(contest.machines) > 1:
+        return text + (
+            f"It takes {best.seconds:.0f} s of distilling ({best.machine}). The losses were not all distilled on one machine "
+            "with as many threads, so their seconds are not compared."
+        )
     if fastest is best:
-        return text + f"It is also the fastest, with {best.seconds:.0f} s of distilling."
-    return text + (
-        f"It takes {best.seconds:.0f} s of distilling, {_times(best, fastest)} times what the fastest takes, "
-        f"{names.column(fastest.column)}."
-    )
+        text += f"It is also the fastest, with {best.seconds:.0f} s of distilling"
+    else:
+        text += f"It takes {best.seconds:.0f} s of distilling, {_times(best, fastest)} times what the fastest takes, "
+        text += names.column(fastest.column)
+    return f"{text} ({best.machine})."
 
 
 def _many(held: Sequence[Contest], names: Names) -> str:
@@ -138,13 +171,35 @@ def _many(held: Sequence[Contest], names: Names) -> str:
         f"points above the next loss. {_sure(held, names)}"
     )
     text += f"; {alone} {'has' if alone == 1 else 'have'} one seed, which gives no interval. " if alone else ". "
-    ratios = sorted(contest.best.seconds / contest.fastest.seconds for contest in held if contest.best.column == first)
-    if f"{ratios[-1]:.1f}" == "1.0":
-        return text + f"Where {names.column(first)} is best, it is the fastest loss, too, or as fast."
-    spread = f"{ratios[0]:.1f}" if f"{ratios[0]:.1f}" == f"{ratios[-1]:.1f}" else f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
-    return (
-        text + f"Where {names.column(first)} is best, distilling with it takes {spread} times the seconds of the fastest loss."
+    return text + _cost(first, held, names)
+
+
+def _cost(first: Column, held: Sequence[Contest], names: Names) -> str:
+    """Return how many times the seconds of the fastest loss the loss that wins most takes, where it is best.
+
+    Args:
+        first: the loss.
+        held: the contests.
+        names: what is printed.
+
+    """
+    fair = [contest for contest in held if len(contest.machines) == 1]
+    ratios = sorted(contest.best.seconds / contest.fastest.seconds for contest in fair if contest.best.column == first)
+    left_out = (
+        ""
+        if len(fair) == len(held)
+        else ("Seconds are not compared where losses were not all distilled on one machine with as many threads.")
     )
+    if not ratios:
+        return left_out
+    where = f"Where {names.column(first)} is best, "
+    if f"{ratios[-1]:.1f}" == "1.0":
+        text = f"{where}it is the fastest loss, too, or as fast"
+    else:
+        spread = f"{ratios[0]:.1f}" if f"{ratios[0]:.1f}" == f"{ratios[-1]:.1f}" else f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
+        text = f"{where}distilling with it takes {spread} times the seconds of the fastest loss"
+    machines = sorted({contest.machines[0] for contest in fair if contest.best.column == first})
+    return f"{text} ({'; '.join(machines)}). {left_out}".rstrip()
 
 
 def _won(column: Column, held: Sequence[Contest], names: Names) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from bench.protocol import PROFILES
 from bench.records import Evaluation, RunRecord
@@ -105,11 +105,31 @@ def _words(values: Iterable[object]) -> str:
 
 
 def machines(records: Iterable[RunRecord]) -> str:
-    """Return the processors or GPUs of records, each once."""
-    return _words(machine_words(record.hardware) for record in records)
+    """Return the processors or GPUs of records, each once: those of distilling and those of evaluations."""
+    return _words(
+        machine_words(hardware)
+        for record in records
+        for hardware in (record.hardware, *(evaluation.hardware for evaluation in record.evaluations if evaluation.hardware))
+    )
+
+
+def distilled_on(records: Iterable[RunRecord]) -> str:
+    """Return what the seconds of distilling are of: the processors or GPUs, each once, with semicolons between."""
+    return "; ".join(sorted({machine_words(record.hardware) for record in records}))
+
+
+def machines_by_column(results: Results) -> Mapping[tuple[str, int, str, str], str]:
+    """Return what the seconds of distilling of each dataset, IPC, method and variant are of; see `distilled_on`."""
+    cells = results.cells.groupby(["dataset", "ipc", "method", "variant"])["hash"]
+    return {
+        cast("tuple[str, int, str, str]", place): distilled_on(results.by_hash[digest] for digest in digests)
+        for place, digests in cells
+    }
 
 
 def machine_words(hardware: Mapping[str, Any]) -> str:
-    """Return the processor or GPU of a record, and how many threads it had."""
+    """Return the processor or GPU of a record, how many threads it had, and among how many processes a cell was divided."""
     where = hardware.get("gpu", hardware.get("cpu", "unknown"))
-    return f"{where}, {hardware.get('threads', hardware.get('cores'))} threads on {hardware.get('device', 'cpu')}"
+    words = f"{where}, {hardware.get('threads', hardware.get('cores'))} threads on {hardware.get('device', 'cpu')}"
+    ranks = hardware.get("ranks", 1)
+    return f"{words}, {ranks} ranks" if ranks > 1 else words

@@ -1,4 +1,4 @@
-"""Methods compared pair by pair: differences over seeds with interval and Holm's correction, and average ranks.
+"""Methods compared pair by pair: differences over seeds with interval and Holm's correction.
 
 Seed by seed the cells of a dataset and IPC share their starts, real batches, networks and augmentation, so accuracies are
 subtracted network by network, and the mean difference of each seed is one observation.
@@ -10,17 +10,17 @@ import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
-from scikit_posthocs import posthoc_nemenyi_friedman
-from scipy.stats import friedmanchisquare, ttest_1samp
+from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
+from reports.comparable import differences, not_compared, protocols
 from reports.names import Column
 from reports.results import Results
 from reports.variance import mean_by
@@ -29,9 +29,6 @@ LEVEL = 0.05
 POWER = 0.8
 MOST_SEEDS = 1000
 """A tie that would need more seeds than this is called equal."""
-
-FEWEST_METHODS, FEWEST_BLOCKS = 3, 5
-"""Average ranks are given for at least so many methods, over at least so many pairs of dataset and IPC that all have."""
 
 Outcome = Literal["better", "not distinguishable", "one seed"]
 
@@ -73,11 +70,19 @@ def is_loss(results: Results, column: Column) -> bool:
 
 @lru_cache(maxsize=8)
 def losses_compared(results: Results) -> tuple[Comparison, ...]:
-    """Return all pairs of losses on each dataset and IPC; a dataset and IPC is a family of Holm's correction."""
+    """Return all pairs of losses on each dataset and IPC; a dataset and IPC is a family of Holm's correction.
+
+    Two losses are compared under one protocol only; two variants of one loss always, because their names say what differs.
+    """
     compared: list[Comparison] = []
     for place, accuracies in _accuracies(results):
-        columns = [column for column in _by_mean(accuracies) if is_loss(results, column)]
-        compared += _family(place, accuracies, itertools.combinations(columns, 2))
+        columns, fields = [column for column in _by_mean(accuracies) if is_loss(results, column)], protocols(results)[place]
+        pairs = [
+            (one, other)
+            for one, other in itertools.combinations(columns, 2)
+            if one.method == other.method or not differences(fields[one], fields[other])
+        ]
+        compared += _family(place, accuracies, pairs)
     return tuple(compared)
 
 
@@ -87,12 +92,13 @@ class Ranking:
 
     `accuracies`: the mean of each, in percent. `behind`: the best compared with each other one, by the other; all pairs are a
     family of Holm's correction. It is empty where no two losses have a seed and network in common. `left_out`: the losses that
-    lack these.
+    lack these. `other_protocol`: those that have another protocol, with what differs.
     """
 
     accuracies: Mapping[Column, float]
     behind: Mapping[Column, Comparison]
     left_out: tuple[Column, ...] = ()
+    other_protocol: Mapping[Column, str] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=8)
@@ -103,7 +109,9 @@ def losses_ranked(results: Results) -> Mapping[tuple[str, int], Ranking]:
     """
     made = {}
     for place, accuracies in _accuracies(results):
-        losses = [column for column in _by_mean(accuracies) if is_loss(results, column)]
+        there = [column for column in _by_mean(accuracies) if is_loss(results, column)]
+        other = {column: words for column, words in not_compared(results)[place].items() if column in there}
+        losses = [column for column in there if column not in other]
         if losses:
             own = accuracies[[tuple(column) for column in losses]]
             shared = _shared(own)
@@ -112,7 +120,7 @@ def losses_ranked(results: Results) -> Mapping[tuple[str, int], Ranking]:
             pairs = [] if shared is None else _family(place, shared, itertools.combinations(order, 2))
             behind = {pair.second: pair for pair in pairs if pair.first == order[0]}
             left_out = tuple(column for column in losses if column not in order)
-            made[place] = Ranking({column: float(means[tuple(column)]) for column in order}, behind, left_out)
+            made[place] = Ranking({column: float(means[tuple(column)]) for column in order}, behind, left_out, other)
     return made
 
 
@@ -147,11 +155,11 @@ def _worth(part: pd.DataFrame) -> tuple[bool, int, int, int]:
 def best_compared(results: Results) -> tuple[Comparison, ...]:
     """Return the best column of each dataset and IPC against each other one; a dataset and IPC is a family.
 
-    The whole training set is no distilled set, and is left out.
+    The whole training set is no distilled set, and is left out. So is what has another protocol: see `not_compared`.
     """
     compared: list[Comparison] = []
     for place, accuracies in _accuracies(results):
-        columns = _by_mean(accuracies)
+        columns = [column for column in _by_mean(accuracies) if column not in not_compared(results)[place]]
         compared += _family(place, accuracies, ((columns[0], other) for other in columns[1:]))
     return tuple(compared)
 
@@ -258,32 +266,3 @@ def _with_more_seeds(comparison: Comparison, tests: int, accuracies: pd.DataFram
     if not sizes or power(sizes[-1]) < POWER:
         return comparison
     return replace(comparison, more_seeds=sizes[bisect_left(sizes, POWER, key=power)] - comparison.seeds)
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Average ranks over `blocks` (pairs of dataset and IPC), 1 being the best; p-values of Friedman's and Nemenyi's tests."""
-
-    ranks: pd.Series
-    blocks: int
-    p: float
-    pairs: pd.DataFrame
-
-
-@lru_cache(maxsize=8)
-def average_ranks(results: Results) -> Ranks | None:
-    """Return the average ranks of the methods that stand in all of the most datasets and IPCs, or None where there are few.
-
-    Means over seeds are ranked. Nemenyi's test says which ranks differ.
-    """
-    frame = results.main[(results.main["method"] != "whole") & (results.main["variant"] == "")]
-    means = frame.groupby(["dataset", "ipc", "seed", "method"])["accuracy"].mean().groupby(["dataset", "ipc", "method"]).mean()
-    table = means.unstack("method")
-    complete = table.loc[:, table.notna().sum() == table.notna().sum().max()].dropna()
-    if len(complete) < FEWEST_BLOCKS or complete.shape[1] < FEWEST_METHODS:
-        return None
-    order = complete.rank(axis="columns", ascending=False).mean().sort_values(kind="stable")
-    test = friedmanchisquare(*(complete[method] for method in complete.columns))
-    pairs = posthoc_nemenyi_friedman(complete.to_numpy())
-    pairs.index, pairs.columns = complete.columns, complete.columns
-    return Ranks(order, len(complete), float(test.pvalue), pairs)

@@ -13,6 +13,8 @@ from adjustText import adjust_text
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
+from reports.captions import machines_by_column
+from reports.comparable import not_compared
 from reports.comparisons import is_loss
 from reports.figures.figure import Drawing, Figure, settle
 from reports.figures.style import log_axis, palette, panels
@@ -76,22 +78,28 @@ def _ends(results: Results) -> pd.DataFrame:
 
 
 def _at_equal_seconds(results: Results) -> pd.DataFrame:
-    """Return accuracy of each loss at its last checkpoint within the seconds that the fastest loss of its row took in all."""
+    """Return accuracy of each loss at its last checkpoint within the seconds that the fastest loss of its row took in all.
+
+    Losses of another protocol have no such point, and there is none where losses were distilled on several machines.
+    """
     checkpoints = results.main_checkpoints
     by_iteration = [*_PLACE, *_COLUMN, "iteration"]
     means = checkpoints.groupby(by_iteration, sort=False)[["seconds", "accuracy"]].mean().reset_index()
-    rows = []
-    for place, part in means.groupby(_PLACE, sort=False):
-        ends = part.groupby(_COLUMN, sort=False)["seconds"].max()
-        losses = [name for name in ends.index if is_loss(results, Column(*cast("tuple[str, str]", name)))]
-        if len(losses) < 2:
+    machines, rows = machines_by_column(results), []
+    for key, part in means.groupby(_PLACE, sort=False):
+        place = cast("tuple[str, int]", key)
+        ends, other = part.groupby(_COLUMN, sort=False)["seconds"].max(), not_compared(results)[place]
+        columns = [Column(*cast("tuple[str, str]", name)) for name in ends.index]
+        losses = [column for column in columns if is_loss(results, column) and column not in other]
+        on = {machine for name in losses for machine in machines[(*place, *name)].split("; ")}
+        if len(losses) < 2 or len(on) > 1:
             continue
-        limit = ends[losses].min()
+        limit = ends[[tuple(name) for name in losses]].min()
         for name in losses:
             own = part[(part["method"] == name[0]) & (part["variant"] == name[1]) & (part["seconds"] <= limit)]
             if len(own):
                 last = own.loc[own["seconds"].idxmax()]
-                rows.append((*cast("tuple", place), *name, last["seconds"], last["accuracy"], "equal seconds"))
+                rows.append((*place, *name, last["seconds"], last["accuracy"], "equal seconds"))
     return pd.DataFrame(rows, columns=[*_PLACE, *_COLUMN, "seconds", "accuracy", "at"])
 
 
@@ -154,7 +162,8 @@ FIGURE = Figure(
     caption=(
         "Mean accuracy and seconds of distilling, without those of evaluation; what takes none stands at the left edge. "
         "Filled: after all iterations. Hollow, where cells have checkpoints: at the last checkpoint within the seconds that "
-        "the fastest loss took in all. Seconds are of the machine of each cell, which the cards name."
+        "the fastest loss took in all; losses that ran on several machines, or have another protocol, have no such point. "
+        "Seconds are of the machine of each cell, which the cards name."
     ),
     draw=draw,
     by_dataset=True,

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from scikit_posthocs import critical_difference_diagram
 
-from reports.comparisons import FEWEST_BLOCKS, FEWEST_METHODS, average_ranks
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import palette, panels
 from reports.names import Column
+from reports.ranks import FEWEST_BLOCKS, FEWEST_METHODS, average_ranks
 from reports.results import Results
 
 
@@ -38,7 +38,8 @@ FIGURE = Figure(
     section="accuracy",
     caption=(
         "Rank 1 is the best. A bar joins methods whose ranks do not differ (Nemenyi's test at 5 %). Given for at least "
-        f"{FEWEST_METHODS} methods over at least {FEWEST_BLOCKS} pairs of dataset and IPC that all of them have."
+        f"{FEWEST_METHODS} methods over at least {FEWEST_BLOCKS} pairs of dataset and IPC that all of them have, "
+        "under one protocol at each."
     ),
     draw=draw,
 )

@@ -21,6 +21,7 @@ def answer_table(results: Results) -> Table | None:
     held = contests(results)
     if not held:
         return None
+    machines = dict.fromkeys(machine for contest in held for machine in contest.machines)
     return Table(
         name="answer",
         title="Which loss, at what cost?",
@@ -28,7 +29,10 @@ def answer_table(results: Results) -> Table | None:
         heads=("accuracy", "next", "points ahead", "how sure", "seconds", "fastest loss", "its seconds"),
         rows=tuple(_row(contest, results.names) for contest in held),
         lead=answer(results),
-        caption=(_WORDS, " ".join(_remarks(held, results)) or "They share everything else."),
+        caption=(
+            f"{_WORDS} They are of {'; '.join(machines)}.",
+            " ".join(_remarks(held, results)) or "They share everything else.",
+        ),
     )
 
 
@@ -51,6 +55,10 @@ def _remarks(held: tuple[Contest, ...], results: Results) -> Iterator[str]:
         if contest.left_out:
             lacking = ", ".join(map(results.names.column, contest.left_out))
             yield f"On {place}, without {lacking}, for want of the same seeds and networks."
+        for other, words in contest.other_protocol.items():
+            yield f"On {place}, without {results.names.column(other)}, which has another protocol: {words}."
+        if len(contest.machines) > 1:
+            yield f"On {place}, seconds are of different machines or threads ({'; '.join(contest.machines)}) and not compared."
         if differing:
             yield f"On {place}, they also differ in {', '.join(differing)}."
 
@@ -63,7 +71,10 @@ def _row(contest: Contest, names: Names) -> Row:
         TableCell(value=lead.difference if lead else None, digits=2),
         TableCell(text=certainty(lead) if lead else ""),
         TableCell(value=best.seconds),
-        TableCell(text=names.column(fastest.column)),
-        TableCell(value=fastest.seconds),
+        *(
+            (TableCell(text=names.column(fastest.column)), TableCell(value=fastest.seconds))
+            if len(contest.machines) == 1
+            else (TableCell(text="not compared"), TableCell())
+        ),
     )
     return Row.of((contest.dataset, contest.ipc, *best.column), names, cells)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from reports.cells import table2_cells
+from reports.comparable import not_compared_words
 from reports.comparisons import LEVEL, MOST_SEEDS, POWER, Comparison, best_compared, is_loss, losses_compared
-from reports.names import Names
 from reports.results import Results
 from reports.tables.table import Row, Table, TableCell, number
 
@@ -24,7 +24,7 @@ _ONE_SEED = "One seed gives no interval between methods: differences of one seed
 
 def comparisons_table(results: Results) -> Table | None:
     """Return the pairs of losses, or None where no dataset and IPC has two of them."""
-    return _pairs("comparisons", "Losses compared, seed by seed", losses_compared(results), results.names)
+    return _pairs("comparisons", "Losses compared, seed by seed", losses_compared(results), results)
 
 
 def best_table(results: Results) -> Table | None:
@@ -32,21 +32,22 @@ def best_table(results: Results) -> Table | None:
     pairs = best_compared(results)
     if all(is_loss(results, column) for pair in pairs for column in (pair.first, pair.second)):
         return None
-    return _pairs("best", "The best method of each row of Table 2 against the others, seed by seed", pairs, results.names)
+    return _pairs("best", "The best method of each row of Table 2 against the others, seed by seed", pairs, results)
 
 
-def _pairs(name: str, title: str, pairs: Sequence[Comparison], names: Names) -> Table | None:
+def _pairs(name: str, title: str, pairs: Sequence[Comparison], results: Results) -> Table | None:
     """Return a table with a row for each comparison, or None where there is none.
 
     Args:
         name: of its files.
         title: its heading.
         pairs: the comparisons.
-        names: what is printed.
+        results: of which they are.
 
     """
     if not pairs:
         return None
+    names, left_out = results.names, not_compared_words(results)
     rows = tuple(
         Row(
             (names.dataset(pair.dataset), str(pair.ipc), f"{names.column(pair.first)} − {names.column(pair.second)}"),
@@ -64,7 +65,7 @@ def _pairs(name: str, title: str, pairs: Sequence[Comparison], names: Names) -> 
         heads=("difference", "95 % interval", "p", "decided", "seeds", "more seeds"),
         rows=rows,
         lead=_ONE_SEED if alone else "",
-        caption=(_WORDS,),
+        caption=(_WORDS, *((f"{left_out} Variants of one loss are: their names say what differs.",) if left_out else ())),
     )
 
 

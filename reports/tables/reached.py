@@ -7,7 +7,7 @@ from typing import cast
 
 import pandas as pd
 
-from reports.captions import machines
+from reports.captions import distilled_on
 from reports.published import published
 from reports.results import Results
 from reports.tables.table import Row, Table, TableCell
@@ -68,7 +68,7 @@ def reached_table(results: Results) -> Table | None:
         last = [TableCell(value=row["best"]), _seconds(row["distilling_s"])]
         cells = (TableCell(value=row["published"]), *times, *last)
         rows.append(Row.of(tuple(row[name] for name in _PLACE), results.names, cells))
-    where = machines(record for record in results.records if record.checkpoints)
+    where = distilled_on(record for record in results.records if record.checkpoints)
     return Table(
         name="reached",
         title="Time to the published accuracy",

@@ -9,6 +9,7 @@ import pandas as pd
 
 from reports.captions import caption, networks_heading
 from reports.cells import Cell, summary, table2_cells
+from reports.comparable import not_compared_words
 from reports.comparisons import best_compared
 from reports.names import Column
 from reports.published import Published
@@ -55,10 +56,11 @@ def table2_table(results: Results) -> Table:
 
 
 def _marks(results: Results) -> tuple[str, ...]:
-    """Return what bold and ≈ mean, and whether a row has one seed."""
+    """Return what bold and ≈ mean, whether a row has one seed, and what is not compared."""
     compared = best_compared(results)
     alone = any(comparison.outcome == "one seed" for comparison in compared)
-    return (_BEST, *((_ONE_SEED,) if alone else ())) if compared else ()
+    marks = (_BEST, _ONE_SEED if alone else "") if compared else ()
+    return tuple(filter(None, (*marks, not_compared_words(results))))
 
 
 def _printed(cells: Sequence[Cell], notes: Mapping[str, int], results: Results) -> dict[Place, TableCell]:

@@ -10,13 +10,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from made_records import evaluation, record, with_checkpoints
+from made_records import evaluation, record, with_checkpoints, with_protocol
 from PIL import Image
 
 from methods import METHODS
 from reports import drawing
 from reports.figures import figures
 from reports.figures.figure import FORMATS, STYLE, write_figure
+from reports.figures.pareto import points
 from reports.figures.style import palette
 from reports.names import Column
 from reports.results import Results
@@ -171,6 +172,10 @@ def test_the_pareto_plot_has_points_at_equal_seconds(tmp_path):
     equal = frame[frame["at"] == "equal seconds"].set_index("method")
     assert equal["accuracy"].to_dict() == {"dm": 70.5, "kr": 50.5}  # within DM's three seconds
     assert (equal["seconds"] <= 3.0).all()
+    elsewhere = records[1].model_copy(update={"hardware": {"cpu": "another", "threads": 2, "device": "cpu"}})
+    assert set(points(Results.of([records[0], elsewhere]))["at"]) == {"all iterations"}
+    other = with_protocol(records[1], match={"augment": "none"})
+    assert set(points(Results.of([records[0], other]))["at"]) == {"all iterations"}
 
 
 @pytest.mark.parametrize("count", [3, 12, 25, 60])
