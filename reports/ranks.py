@@ -36,7 +36,7 @@ def average_ranks(results: Results) -> Ranks | None:
     frame = results.main[(results.main["method"] != "whole") & (results.main["variant"] == "")]
     other = {(*place, column.method) for place, columns in not_compared(results).items() for column in columns}
     places = zip(frame["dataset"], frame["ipc"], frame["method"], strict=True)
-    frame = frame[[place not in other for place in places]]
+    frame = frame.loc[[place not in other for place in places]]
     means = frame.groupby(["dataset", "ipc", "seed", "method"])["accuracy"].mean().groupby(["dataset", "ipc", "method"]).mean()
     table = means.unstack("method")
     complete = table.loc[:, table.notna().sum() == table.notna().sum().max()].dropna()

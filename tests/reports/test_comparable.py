@@ -109,6 +109,7 @@ def test_variants_of_one_loss_are_compared_for_their_names_say_what_differs():
 
 
 def test_a_method_has_no_rank_where_its_protocol_is_another():
+    assert average_ranks(Results.of([record("whole", ipc=None)])) is None  # nothing to rank, nor to leave out
     places = [("mnist", 1), ("mnist", 50), ("svhn", 1), ("svhn", 50), ("cifar10", 1), ("cifar10", 50)]
     records = [
         record(method, dataset=dataset, ipc=ipc, accuracies=(60.0 + number,))
