@@ -17,6 +17,9 @@ import torch
 COMMIT_FILE = ".commit"
 """In a copy of the code, which git does not know: holds the commit of what was copied, or nothing."""
 
+_SOURCES = ("bench", "datasets", "methods")
+"""The folders of what numbers depend on."""
+
 _LIBRARIES = ("torch", "torchvision", "numpy", "geomloss", "pot", "scikit-learn")
 
 
@@ -55,10 +58,10 @@ def library_versions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def code_version() -> dict[str, str]:
-    """Return a hash of the sources that numbers depend on, and the commit, where git knows it."""
+    """Return a hash of the sources that numbers depend on, and the commit, where git knows it, with its changes, if any."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for folder in ("bench", "datasets", "methods"):
+    for folder in _SOURCES:
         for path in sorted((root / folder).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     code = {"sources": digest.hexdigest()[:16]}
@@ -67,8 +70,11 @@ def code_version() -> dict[str, str]:
         commit = copied.read_text(encoding="utf-8")
         return code | ({"commit": commit} if commit else {})
     with suppress(OSError, subprocess.CalledProcessError):
-        answer = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        )
-        code["commit"] = answer.stdout.strip()
+        changed = _git(root, "status", "--porcelain", "--", *_SOURCES)
+        code["commit"] = _git(root, "rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
     return code
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return what git says of the suite's folder; raise where there is no git, or nothing that it knows."""
+    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()

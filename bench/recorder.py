@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -15,8 +16,8 @@ from bench.errors import DistillationError
 from bench.optimizers import angles
 from bench.resume import State
 from bench.task import Task
-from bench.timing import Stopwatch
-from bench.types import Progress, Snapshot, SyntheticSet, Trace
+from bench.timing import Stopwatch, peak_memory_mib
+from bench.types import Progress, Snapshot, Spent, SyntheticSet, Trace
 
 _REPORT_SECONDS = 0.5
 _SNAPSHOT = "snapshot "
@@ -74,7 +75,7 @@ class Recorder:
         self.counters, self.loss = counters if counters is not None else {}, loss
         self.stopwatch, self.losses = Stopwatch(task.compute.device), list[Tensor]()
         self._angles, self._snapshots = list[Tensor](), list[Snapshot]()
-        self._checked, self._begun, self._earlier = 0, time.monotonic(), 0.0
+        self._checked, self._begun, self._earlier = 0, time.monotonic(), Spent()
         never = torch.full((len(images),), iterations, device=images.device)
         self._bad_images = self._bad_losses = never  # [C]: the first iteration at which a class's were no finite numbers
         self._rms_start = _root_mean_square(images.detach())
@@ -155,11 +156,12 @@ class Recorder:
         tensors |= {f"loss {name}": value for name, value in (self.loss.state_dict() if self.loss else {}).items()}
         tensors |= {f"{_SNAPSHOT}{at.iteration}": at.images for at in self._snapshots}
         stages, steps = self.stopwatch.read()
-        return State(tensors, {"counters": self.counters, "stages": stages, "steps": steps, "seconds": self._seconds()})
+        return State(tensors, {"counters": self.counters, "stages": stages, "steps": steps, "spent": asdict(self._spent())})
 
-    def _seconds(self) -> float:
-        """Return how long the cell has been distilled, by interrupted processes too."""
-        return self._earlier + time.monotonic() - self._begun
+    def _spent(self) -> Spent:
+        """Return what the cell has taken so far, with what interrupted processes spent on it."""
+        peak = max(self._earlier.peak_memory_mib, peak_memory_mib(self.images.device))
+        return Spent(self._earlier.seconds + time.monotonic() - self._begun, peak)
 
     def _fits(self, state: State) -> bool:
         """Return whether the snapshots that are asked for were taken on the way to the state."""
@@ -178,7 +180,7 @@ class Recorder:
             self.loss.load_state_dict(_named(tensors, "loss "))
         self._snapshots = [at for at in _snapshots_of(state) if at.iteration in self.task.checkpoints]
         self.counters.update(values["counters"])
-        self._earlier = values["seconds"]
+        self._earlier = Spent(**values["spent"])
         self.stopwatch.restore(values["stages"], values["steps"])
 
     def finish(self, labels: Tensor, kernels: dict[str, str]) -> SyntheticSet:
@@ -204,7 +206,7 @@ class Recorder:
             norms=(float(self._rms_start), root_mean_square(images)),
             angle=float(torch.stack(self._angles).mean()) if self._angles else None,
             snapshots=tuple(self._snapshots),
-            earlier_seconds=self._earlier,
+            earlier=self._earlier,
         )
         return SyntheticSet(images.flatten(0, 1), labels, trace)
 

@@ -122,7 +122,8 @@ class RunRecord(_Part):
     `warnings`: what a reader of the accuracies has to know, such as that the images diverged.
     `evaluations`: one for each architecture; `failed_evaluations`: the errors of those that failed;
     `unfinished`: what an interrupted one had. `loss`: of each iteration.
-    `seconds`: of distilling, by stage (features, loss, update), and in all (`total`, with the evaluations).
+    `seconds`: of distilling, by stage (features, loss, update), and in all (`total`, with the evaluations
+    of the final images; those of checkpoints have seconds of their own).
     `seconds_per_iteration`: median over the iterations, the first `WARM_UP` left out; None where there are none.
     `peak_memory_mib`: over distilling and all evaluations. `rms_start`, `rms_end`: root mean square of the images at the start
     and at the end, in normalised units; `angle`: by how much an iteration turned an image, in radians, on average; None where
@@ -200,6 +201,9 @@ class RunRecord(_Part):
             if name not in {evaluation.network for evaluation in evaluations}
         )
 
+    def _peak_with(self, evaluation: Evaluation) -> float | None:
+        return max(filter(None, (self.peak_memory_mib, evaluation.peak_memory_mib)), default=None)
+
     def with_evaluation(self, evaluation: Evaluation, spec: RunSpec, iteration: int | None = None) -> Self:
         """Return the record with one more evaluation.
 
@@ -220,7 +224,7 @@ class RunRecord(_Part):
                 at: text for at, text in self.failed_evaluations.items() if at != stage_name(evaluation.network, iteration)
             }
             changes = {"checkpoints": checkpoints, "failed_evaluations": failed, "finished": evaluation.finished}
-            return self.model_copy(update=changes)
+            return self.model_copy(update={**changes, "peak_memory_mib": self._peak_with(evaluation)})
         evaluations = _ordered((*self.evaluations, evaluation), spec)
         names = tuple(other.network for other in evaluations)
         return self.model_copy(
@@ -230,7 +234,7 @@ class RunRecord(_Part):
                 "evaluations": evaluations,
                 "failed_evaluations": {name: text for name, text in self.failed_evaluations.items() if name not in names},
                 "seconds": {**self.seconds, "total": self.seconds["total"] + evaluation.seconds},
-                "peak_memory_mib": max(filter(None, (self.peak_memory_mib, evaluation.peak_memory_mib)), default=None),
+                "peak_memory_mib": self._peak_with(evaluation),
                 "finished": evaluation.finished,
                 "spec": self.spec.with_networks(names),
             }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -199,13 +199,13 @@ class Runner:
         record = RunRecord(
             status="ok",
             loss=trace.loss,
-            seconds={**trace.seconds, "total": stopwatch.read()[0]["total"] + trace.earlier_seconds},
+            seconds={**trace.seconds, "total": stopwatch.read()[0]["total"] + trace.earlier.seconds},
             seconds_per_iteration=typical_iteration(trace.iteration_seconds),
-            peak_memory_mib=peak_memory_mib(device),
+            peak_memory_mib=max(peak_memory_mib(device), trace.earlier.peak_memory_mib),
             rms_start=rms_start,
             rms_end=rms_end,
             angle=trace.angle,
-            warnings=(*divergence(trace), *method.assumptions(bundle, task.spec.settings)),
+            warnings=(*divergence(trace), *method.assumptions(bundle, task.spec.settings), *_other_images(bundle)),
             checkpoints=tuple(map(partial(_checkpoint, trace.iteration_seconds), trace.snapshots)),
             details={
                 "train_images": len(bundle.train),
@@ -282,6 +282,12 @@ class Runner:
 def _is_for_the_grid(error: BaseException) -> bool:
     """Return whether an error is of more than one cell: nothing can be written, memory is full, or a rank has died."""
     return is_disk_error(error) or isinstance(error, torch.OutOfMemoryError | LostWorkersError)
+
+
+def _other_images(bundle: Bundle) -> Iterator[str]:
+    """Yield in words that a data set of a known name holds other images."""
+    if bundle.published is False:
+        yield f"the images are not the published ones of {bundle.name}; results cannot be compared with published numbers"
 
 
 def _checkpoint(seconds: tuple[float, ...], at: Snapshot) -> Checkpoint:

@@ -26,7 +26,8 @@ class Split:
 class Bundle:
     """A dataset in memory: two splits, class names in label order, channel means and deviations of images scaled to [0, 1].
 
-    `flip` says whether a mirrored image keeps its class.
+    `flip` says whether a mirrored image keeps its class. `published`: whether published numbers are of these images; None
+    where nobody knows, as of a folder of pictures.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Bundle:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool = True
+    published: bool | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,12 +55,20 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Seconds, and the peak of memory in MiB."""
+
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+
+
+@dataclass(frozen=True)
 class Trace:
     """What distilling left behind: the loss of each iteration, seconds by stage and by iteration, how kernels were run.
 
     `norms`: the root mean square of all images at the start and at the end, in normalised units. `angle`: by how much an
     iteration turned an image, in radians, on average. Both are None where nothing was optimised. `snapshots`: the images at
-    the checkpoints that were asked for. `earlier_seconds`: what processes that were interrupted had spent on it in all.
+    the checkpoints that were asked for. `earlier`: what processes that were interrupted had spent on the cell.
     """
 
     loss: tuple[float, ...] = ()
@@ -68,7 +78,7 @@ class Trace:
     norms: tuple[float, float] | None = None
     angle: float | None = None
     snapshots: tuple[Snapshot, ...] = ()
-    earlier_seconds: float = 0.0
+    earlier: Spent = Spent()
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,8 @@ class Source:
         if expected is not None and expected.digest and self._fingerprint_of(train, test).digest != expected.digest:
             kind = "published ones" if expected.assumed else "ones that were there when the run was planned"
             raise UsageError(f"dataset {self.name!r} below {str(root)!r}: its images are not the {kind}; start the run again")
-        return Bundle(self.name, train, test, self.classes, self.mean, self.std, self.flip)
+        published = expected.published if expected is not None else None
+        return Bundle(self.name, train, test, self.classes, self.mean, self.std, self.flip, published)
 
     def fingerprint(self, root: Path) -> Fingerprint:
         """Return the fingerprint of the images below `root`; download them where they are not there, as `load` does.

@@ -195,9 +195,9 @@ class Estimates:
             yield Measured(levels, place.speedup * evaluation.seconds / work[evaluation.network], _kind(spec), place)
 
     def _memory_rows(self, record: RunRecord) -> Iterator[Measured]:
-        """Yield the most memory that the cell took, in MiB, if it is known."""
+        """Yield the most memory that the cell's process took, in MiB, if it is known: of a GPU's cell the GPU's memory is."""
         spec, place = record.spec, Machine.of(record.hardware)
-        if record.peak_memory_mib:
+        if record.peak_memory_mib and record.hardware.get("device", "cpu") == "cpu":
             levels = {"dataset": spec.dataset, "method": spec.method, "machine": place.name}
             yield Measured(levels, record.peak_memory_mib, _kind(spec), place)
 

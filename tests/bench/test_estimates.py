@@ -153,6 +153,9 @@ def test_without_records_cells_are_ordered_by_their_operations(records):
     one, ten = (estimates.seconds(of["fashionmnist", ipc, "dm"]) for ipc in (1, 10))
     assert one < ten
     assert estimates.memory(of["fashionmnist", 1, "dm"]) is None
+    on_a_gpu = [record.model_copy(update={"hardware": {**record.hardware, "device": "cuda"}}) for record in records]
+    there = Estimates(on_a_gpu, METHODS, DATASETS, Machine("", 1))
+    assert there.memory(of["fashionmnist", 1, "dm"]) is None  # the memory that they say is the GPU's
     assert estimates.basis == "no records to estimate by"
 
 

@@ -12,7 +12,16 @@ from safetensors.torch import load_file
 from tiny import bundle, task
 
 from bench.protocol import PROFILES
-from bench.records import SCHEMA_VERSION, Evaluation, MethodFacts, NetworkFacts, RecordProblem, RunRecord, typical_iteration
+from bench.records import (
+    SCHEMA_VERSION,
+    Checkpoint,
+    Evaluation,
+    MethodFacts,
+    NetworkFacts,
+    RecordProblem,
+    RunRecord,
+    typical_iteration,
+)
 from bench.spec import RecordedSettings
 from bench.storage import atomic, read_folder, read_record, signed, write_images, write_record
 from bench.types import SyntheticSet
@@ -76,6 +85,14 @@ def test_the_main_evaluation_is_the_convnets_or_else_the_first():
     asked = SPEC.model_copy(update={"protocol": task(eval={"networks": ("mlp", "lenet", "convnet")}).spec.protocol})
     assert RECORD.missing_evaluations(asked) == ((None, "lenet"),)
     assert others.evaluation("convnet") is None
+
+
+def test_the_peak_of_memory_is_that_of_all_evaluations():
+    at = Checkpoint(iteration=1, seconds=1.0, rms=1.0)
+    made = RECORD.model_copy(update={"checkpoints": (at,), "peak_memory_mib": 5.0})
+    high = evaluation("lenet").model_copy(update={"peak_memory_mib": 7.0})
+    assert made.with_evaluation(high, made.spec, 1).peak_memory_mib == 7
+    assert made.with_evaluation(high.model_copy(update={"peak_memory_mib": 3.0}), made.spec, 1).peak_memory_mib == 5
 
 
 def test_nothing_is_left_of_a_write_that_fails(tmp_path):

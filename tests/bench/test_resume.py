@@ -113,19 +113,21 @@ def test_the_momentum_is_part_of_the_state(optimizer, tmp_path, monkeypatch):
     assert torch.equal(images_of(run(spec, tmp_path / "parts"), tmp_path / "parts"), images_of(usual, tmp_path / "whole"))
 
 
-def test_the_seconds_are_those_of_all_parts(tmp_path, monkeypatch):
+def test_seconds_and_memory_are_those_of_all_parts(tmp_path, monkeypatch):
     spec = cell_of("dm")
     interrupt_at(monkeypatch, 2)
     with pytest.raises(Interrupted):
         run(spec, tmp_path)
     file = ResumeFile(tmp_path / f"{spec.hash}.resume", owner=spec.hash, code=code_version()["sources"])
     state = file.read(torch.device("cpu"))
-    assert state.values["seconds"] > sum(state.values["stages"].values())
-    slow = 1000.0  # so that it shows
-    file.write(State(state.tensors, {**state.values, "seconds": slow}))
+    assert state.values["spent"]["seconds"] > sum(state.values["stages"].values())
+    assert state.values["spent"]["peak_memory_mib"] > 1
+    slow, large = 1000.0, 1e6  # so that they show
+    file.write(State(state.tensors, {**state.values, "spent": {"seconds": slow, "peak_memory_mib": large}}))
     interrupts._received.clear()
     record = run(spec, tmp_path)
     assert slow < record.seconds["total"] - record.main_evaluation.seconds < slow + 600
+    assert record.peak_memory_mib == large
     for stage in ("features", "loss", "update"):
         assert record.seconds[stage] > state.values["stages"][stage] > 0
     assert len(state.values["steps"]) == 3

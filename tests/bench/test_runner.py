@@ -499,6 +499,16 @@ def test_a_loss_that_diverges_finitely_carries_a_warning(tmp_path, monkeypatch):
     assert record.warnings == (f"the loss diverged: {words}",)
 
 
+def test_a_record_says_where_the_images_are_not_the_published_ones(tmp_path):
+    spec = dm_cell("convnet")
+    for published, warned in ((None, 0), (True, 0), (False, 1)):
+        data = replace(bundle(), published=published)
+        grid = replace(runner(tmp_path / str(published)), load=lambda *_, data=data: data)
+        [record] = grid.run([spec])
+        words = "the images are not the published ones of tiny; results cannot be compared with published numbers"
+        assert record.warnings == (words,) * warned
+
+
 def test_an_image_that_is_no_number_ends_the_cell_at_that_step_and_names_its_class(tmp_path, monkeypatch):
     class Spoils(torch.autograd.Function):
         """Hands features on, and spoils the gradient of one class."""

@@ -145,7 +145,10 @@ def test_it_is_the_same_in_every_layout(tmp_path, name):
 
 def test_the_published_set_is_published_and_nothing_is_said(tmp_path, own_cifar10):
     write_cifar10(tmp_path, both("cifar10", 53, 21))
-    assert quiet(own_cifar10, tmp_path).published is True
+    fingerprint = quiet(own_cifar10, tmp_path)
+    assert fingerprint.published is True
+    assert own_cifar10.load(tmp_path, expected=fingerprint).published is True
+    assert own_cifar10.load(tmp_path).published is None
 
 
 def test_the_published_images_in_another_order_are_published_too(tmp_path, own_cifar10):
@@ -164,6 +167,7 @@ def test_another_set_under_the_name_is_said_and_works_on(tmp_path, own_cifar10):
     assert warned(own_cifar10, tmp_path).published is False
     assert warned(own_cifar10, tmp_path).published is False  # from the cache too
     assert len(own_cifar10.load(tmp_path).train) == 53
+    assert own_cifar10.load(tmp_path, expected=warned(own_cifar10, tmp_path)).published is False
 
 
 @pytest.mark.parametrize("name", ["cifar100", "svhn"])
