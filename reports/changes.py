@@ -16,7 +16,7 @@ import pandas as pd
 
 from bench.spec import RunSpec
 from reports.comparisons import LEVEL, holm, paired_test
-from reports.names import Column, dataset_rank, flat_settings, variants
+from reports.names import Column, dataset_rank, flat_settings, real_settings, variants
 from reports.results import Results
 
 _CELL = ["dataset", "ipc", "method", "variant"]
@@ -183,7 +183,7 @@ def _mean(frame: pd.DataFrame, name: str) -> float | None:
 
 
 def _settings(pairs: pd.DataFrame, both: Results) -> str:
-    """Return in words the settings in which paired cells differ.
+    """Return in words the settings in which paired cells differ; images that a record does not name count as the same.
 
     Args:
         pairs: a row a network that both folders have.
@@ -194,15 +194,15 @@ def _settings(pairs: pd.DataFrame, both: Results) -> str:
     for hashes in dict.fromkeys(zip(pairs["hash_first"], pairs["hash_second"], strict=True)):
         one, other = (_every_setting(both.by_hash[digest].spec) for digest in hashes)
         for name in sorted({*one, *other}):
-            if one.get(name) != other.get(name):
+            if one.get(name) != other.get(name) and (name != "data" or (one[name] and other[name])):
                 words[f"{name} {_word(one.get(name))} → {_word(other.get(name))}"] = None
     return "; ".join(words)
 
 
 def _every_setting(spec: RunSpec) -> dict[str, Any]:
-    """Return the settings of a cell with its number of iterations, whether or not that follows from the IPC."""
-    match = spec.protocol.match
-    return flat_settings(spec) | ({"match.iterations": match.iterations} if match else {})
+    """Return the settings of a cell with its numbers of iterations and epochs, whether or not these follow from the IPC."""
+    real = real_settings(spec)
+    return flat_settings(spec) | {name: real[name] for name in ("match.iterations", "eval.epochs") if name in real}
 
 
 def _word(value: object) -> str:

@@ -77,9 +77,9 @@ def _place(cell: Cell) -> tuple[str, int | None, str, str]:
 
 
 def _settings(cell: Cell) -> dict[str, Any]:
-    """Return what the cell's numbers depend on but the code, a change of which is what the check is for."""
+    """Return what the cell's numbers depend on but the code and the images, changes of which are what the check is for."""
     settings = flat_settings(cell.records[0].spec)
-    return {name: value for name, value in settings.items() if name not in ("code", "numerics")}
+    return {name: value for name, value in settings.items() if name not in ("code", "data", "numerics")}
 
 
 def _counterparts(committed: Cell, cells: Sequence[Cell]) -> list[Cell]:

@@ -6,16 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import yaml
 
 from bench.networks import network_label
 from bench.records import RunRecord
 from bench.sets import DistilledSet
-from reports.tables.table import environment
+from reports.tables.table import environment, number
+from reports.variance import statistics
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """The Hub's words for how many rows there are."""
+
+_TESTED_ON = {
+    "test": "the test set",
+    "validation": "a validation split, which was held out of the training set,",
+}
+"""What the networks of a set were tested on, by `data.split`."""
 
 
 def write_card(path: Path, content: DistilledSet, *, title: str, records: Sequence[RunRecord]) -> None:
@@ -38,14 +45,32 @@ def write_card(path: Path, content: DistilledSet, *, title: str, records: Sequen
             title=title,
             content=content,
             record=first,
-            accuracies=[
-                {"network": network_label(name), "mean": np.mean(values), "std": np.std(values), "count": len(values)}
-                for name, values in content.accuracies.items()
-            ],
+            accuracies=[_accuracy(network, records) for network in content.accuracies],
+            tested_on=_TESTED_ON[first.spec.protocol.data.split],
             settings=yaml.safe_dump(content.details["settings"], sort_keys=False, allow_unicode=True),
         )
     )
     path.write_text(text, encoding="utf-8")
+
+
+def _accuracy(network: str, records: Sequence[RunRecord]) -> dict[str, str]:
+    """Return a row of the table of accuracies: mean and ± as in the report's tables, over seeds and networks of each.
+
+    Args:
+        network: the architecture.
+        records: of all seeds; some may not have been evaluated by it.
+
+    """
+    evaluations = [(record.spec.seed, made) for record in records for made in record.evaluations if made.network == network]
+    rows = [(seed, accuracy) for seed, made in evaluations for accuracy in made.accuracies]
+    measured = statistics(pd.DataFrame(rows, columns=["seed", "accuracy"]))
+    return {
+        "network": network_label(network),
+        "mean": number(measured.mean, 2),
+        "spread": number(measured.spread, 2),
+        "seeds": str(measured.seeds),
+        "networks": str(measured.networks),
+    }
 
 
 def front_matter(content: DistilledSet, title: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from bench.sets import (
     write_pictures,
 )
 from reports.dataset_card import write_card
-from reports.names import Column, dataset_rank, flat_settings, variants
+from reports.names import Column, dataset_rank, real_settings, variants
 from reports.reading import finished_records
 from reports.results import Results
 from reports.swap import swapped
@@ -155,7 +155,7 @@ def _joined(sets: Sequence[tuple[RunRecord, DistilledSet]], column: Column) -> D
         "ipc": first.spec.ipc,
         "profile": first.spec.protocol.profile,
         "citation": first.method.citation,
-        "settings": {name: _simple(value) for name, value in flat_settings(first.spec).items()},
+        "settings": {name: _simple(value) for name, value in real_settings(first.spec).items()},
         "hashes": [record.hash for record, _ in sets],
     }
     distillations = tuple(one for _, of_seed in sets for one in of_seed.distillations)

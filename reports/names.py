@@ -21,8 +21,8 @@ DATASET_ORDER = ("digits", "mnist", "fashionmnist", "svhn", "cifar10", "cifar100
 _NO_SETTING = ("eval.networks", "whole.networks")
 """Fields that make no variant: one distilled set may be evaluated by several networks."""
 
-_STEP_SIZES = ("match.rate", "match.lr_images")
-"""Sizes of a step, each of one optimizer; under the other one they are None, which says nothing."""
+_UNSAID = ("match.rate", "match.lr_images", "data")
+"""Settings of which None says nothing: the size of a step under the other optimizer, and the only images of a dataset."""
 
 _OF_THE_OPTIMIZER = frozenset({"match.lr_images", "match.momentum", "match.schedule"})
 """Settings that usually come with an optimizer: where each of a method's optimizers has its own, the optimizer says it all."""
@@ -102,20 +102,25 @@ def protocol_fields(protocol: Protocol, *, precision: str = "auto") -> Mapping[s
     return _relative({name: value for name, value in fields.items() if name not in _NO_SETTING}, precision)
 
 
-def flat_settings(spec: RunSpec) -> dict[str, Any]:
-    """Return what a method's numbers depend on, apart from dataset, IPC, seed and evaluation networks, as dotted names.
-
-    Iterations and epochs that follow from the IPC read `auto`, so that cells of different IPCs stand in one column.
-    """
-    precision = run_precision(spec)
+def real_settings(spec: RunSpec) -> dict[str, Any]:
+    """Return what a method's numbers depend on, apart from dataset, IPC, seed and evaluation networks, as dotted names."""
     settings = {f"{spec.method}.{name}": value for name, value in spec.settings.model_dump().items()}
-    fields = {**_relative(settings, precision), **protocol_fields(spec.protocol, precision=precision)}
+    others = {"precision": run_precision(spec), "code": spec.code, "data": spec.data, "numerics": spec.numerics}
+    return {**settings, **protocol_fields(spec.protocol), **others}
+
+
+def flat_settings(spec: RunSpec) -> dict[str, Any]:
+    """Return the same with `auto` for what follows from the IPC or from the run, so that such cells stand in one column.
+
+    That are iterations and epochs that are as many as the IPC says, and a precision that is the run's.
+    """
+    fields = _relative(real_settings(spec), run_precision(spec))
     match, training = spec.protocol.match, spec.protocol.eval
     if match is not None and match == match.changed(iterations=None).at_ipc(spec.ipc or 1):
         fields["match.iterations"] = "auto"
     if training is not None and training == training.changed(epochs=None).at_ipc(spec.ipc or 1):
         fields["eval.epochs"] = "auto"
-    return {**fields, "precision": precision, "code": spec.code, "numerics": spec.numerics}
+    return fields
 
 
 def _relative(fields: Mapping[str, Any], precision: str) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def variants(records: Sequence[RunRecord]) -> dict[str, str]:
     epochs where records of one IPC differ in them. Evaluation networks make no variant, and the rate of a step makes none:
     `reports.results` keeps rates apart. What comes with the optimizer, such as its schedule, is not named beside it.
     """
-    return _variants(records, {record.hash: flat_settings(record.spec) for record in records})
+    return _variants(records, _settings_by_hash(records))
 
 
 def main_variants(records: Sequence[RunRecord]) -> dict[str, str]:
@@ -138,8 +143,30 @@ def main_variants(records: Sequence[RunRecord]) -> dict[str, str]:
     Where the records of a method have not all been evaluated by the same network, the variant names it, because accuracies of
     different networks are not averaged either.
     """
+    settings = _settings_by_hash(records)
     networks = {record.hash: {"eval.network": record.main_evaluation.network} for record in records}
-    return _variants(records, {record.hash: flat_settings(record.spec) | networks[record.hash] for record in records})
+    return _variants(records, {digest: fields | networks[digest] for digest, fields in settings.items()})
+
+
+def _settings_by_hash(records: Sequence[RunRecord]) -> dict[str, dict[str, Any]]:
+    """Return the settings of each record. `data`, the digest of the dataset's images, is None where a method has one of them.
+
+    A record that does not name its images is taken to have those of the other records of its dataset, if these name one.
+    """
+    by_dataset: dict[str, set[str]] = defaultdict(set)
+    by_method: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for record in records:
+        by_dataset[record.spec.dataset] |= {record.spec.data} - {""}
+    digests = {record.hash: record.spec.data for record in records}
+    for record in records:
+        spec, known = record.spec, by_dataset[record.spec.dataset]
+        digests[record.hash] = spec.data or (min(known) if len(known) == 1 else "unknown")
+        by_method[spec.method, spec.dataset].add(digests[record.hash])
+    settings = {}
+    for record in records:
+        several = len(by_method[record.spec.method, record.spec.dataset]) > 1
+        settings[record.hash] = flat_settings(record.spec) | {"data": digests[record.hash] if several else None}
+    return settings
 
 
 def _variants(records: Sequence[RunRecord], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -156,7 +183,32 @@ def _variants(records: Sequence[RunRecord], settings: Mapping[str, Mapping[str, 
             differing[method].add(name)
     for method, own in differing.items():
         own -= _implied([settings[record.hash] for record in records if record.spec.method == method])
-    return {record.hash: _text(settings[record.hash], differing[record.spec.method]) for record in records}
+    return _printed(records, settings, differing)
+
+
+def _printed(
+    records: Sequence[RunRecord], settings: Mapping[str, Mapping[str, Any]], differing: Mapping[str, set[str]]
+) -> dict[str, str]:
+    """Return the text of each record's variant: where all cells of a column have one value, that stands instead of `auto`.
+
+    Args:
+        records: of all columns.
+        settings: of each record, by hash.
+        differing: the names of the settings that tell the columns of a method apart.
+
+    """
+    columns: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for record in records:
+        columns[record.spec.method, _text(settings[record.hash], differing.get(record.spec.method, ()))].append(record)
+    texts: dict[str, str] = {}
+    for (method, _), members in columns.items():
+        own, fields = differing.get(method, set()), dict(settings[members[0].hash])
+        for name in own:
+            if fields.get(name) == "auto":
+                values = {real_settings(record.spec)[name] for record in members}
+                fields[name] = values.pop() if len(values) == 1 else "by IPC" if name in _BY_IPC else "that of the run"
+        texts |= dict.fromkeys((record.hash for record in members), _text(fields, own))
+    return texts
 
 
 def _implied(settings: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -170,4 +222,4 @@ def _implied(settings: Sequence[Mapping[str, Any]]) -> set[str]:
 
 def _text(settings: Mapping[str, Any], differing: Iterable[str]) -> str:
     pairs = [(name, settings.get(name)) for name in sorted(differing)]
-    return ", ".join(f"{name}={value}" for name, value in pairs if value is not None or name not in _STEP_SIZES)
+    return ", ".join(f"{name}={value}" for name, value in pairs if value is not None or name not in _UNSAID)

@@ -119,9 +119,9 @@ def accuracy(record: RunRecord) -> float:
 
 
 def _data(record: RunRecord) -> tuple[str, ...]:
-    """Return what is trained on and by which network."""
+    """Return what is trained on, from which images, and by which network."""
     protocol = record.spec.protocol
-    return record.spec.dataset, str(protocol.data), str(protocol.network), record.main_evaluation.network
+    return record.spec.dataset, record.spec.data, str(protocol.data), str(protocol.network), record.main_evaluation.network
 
 
 def _evaluation(record: RunRecord) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_records import evaluation, record, with_protocol
+from made_records import evaluation, record, with_protocol, with_spec
 from scipy.stats import t, ttest_rel
 
 from bench.errors import UsageError
@@ -93,6 +93,19 @@ def test_cells_whose_settings_changed_are_paired_and_the_settings_are_named():
     usual = PROFILES["cpu"].match.at_ipc(10).iterations
     made = compare([record(ipc=10, iterations=usual)], [record(ipc=10, iterations=usual + 50)])
     assert [one.settings for one in made.values()] == [f"match.iterations {usual} → {usual + 50}"]
+
+
+def test_numbers_that_follow_from_the_ipc_are_named_as_numbers():
+    usual = PROFILES["cpu"].match.at_ipc(10).iterations
+    before = with_protocol(record(ipc=10, iterations=400), eval={"epochs": 300})
+    (one,) = compare([before], [record(ipc=10, iterations=usual)]).values()
+    assert one.settings == f"eval.epochs 300 → 1000; match.iterations 400 → {usual}"
+
+
+def test_other_images_are_a_changed_setting_and_unknown_ones_are_none():
+    first, second = (with_spec(record(), data=data) for data in ("aaaa", "bbbb"))
+    assert [one.settings for one in compare([first], [second]).values()] == ["data aaaa → bbbb"]
+    assert [one.settings for one in compare([first], [record()]).values()] == [""]
 
 
 def test_cells_that_can_be_compared_stand_before_those_of_one_folder():

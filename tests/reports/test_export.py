@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from made_records import evaluation, record, with_spec
+from made_records import evaluation, record, with_protocol, with_spec
 from torchvision.datasets import ImageFolder
 
 from bench.errors import UsageError
+from bench.protocol import PROFILES
 from bench.records import RunRecord
 from bench.storage import write_images, write_record
 from bench.types import Bundle, Split, SyntheticSet
@@ -104,14 +105,38 @@ def test_the_card_says_what_the_hub_and_a_reader_ask(out):
     assert card["license"] == "other"
     assert card["configs"][0]["data_files"] == [{"split": "train", "path": "*.parquet"}]
     assert "mean of each channel: 0.4914, 0.4822, 0.4465" in body
-    assert "| ConvNet | 55.62 | 4.92 | 4 |" in body
-    assert "| MLP | 30.00 | 0.00 | 1 |" in body
+    assert "| ConvNet | 55.62 | 6.89 | 2 | 4 |" in body  # between 60.5 and 50.75, the means of the seeds
+    assert "| MLP | 30.00 |  | 1 | 1 |" in body  # one network has no deviation
+    assert "tested on the test set of clothes, percent" in body
     settings = yaml.safe_load(re.search(r"```yaml\n(.*?)```", body, re.DOTALL)[1])
     assert settings["match.iterations"] == 10
     code = re.search(r"```python\n(.*?)```", body, re.DOTALL)[1]  # the example in the card runs
     names: dict[str, object] = {}
     exec(code.replace('"train-', f'"{out / "export" / "clothes_ipc2_dm-parquet"}/train-'), names)
     assert np.array_equal(names["images"], images_of(0).numpy())
+
+
+def test_a_card_of_one_seed_has_the_deviation_between_its_networks_and_names_the_split(out):
+    made = with_protocol(record("emd", dataset="clothes", ipc=1, accuracies=(60.0, 62.0)), data={"split": "validation"})
+    store(out, made, images_of(6, ipc=1))
+    (folder,) = [path for path in export(out, "parquet") if "emd" in path.name]
+    text = (folder / "README.md").read_text()
+    assert "| ConvNet | 61.00 | 1.41 | 1 | 2 |" in text
+    assert "tested on a validation split, which was held out of the training set, of clothes" in text
+    assert "test set" not in text
+
+
+def test_settings_are_numbers_and_names_where_they_follow_from_the_ipc_or_the_run(out):
+    usual = PROFILES["cpu"].match.at_ipc(1).iterations
+    store(out, with_spec(record("emd", dataset="clothes", ipc=1, iterations=usual), data="0123"), images_of(6, ipc=1))
+    (folder,) = [path for path in export(out, "parquet") if "emd" in path.name]
+    text = (folder / "README.md").read_text()
+    settings = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    assert settings["match.iterations"] == usual
+    assert settings["eval.epochs"] == PROFILES["cpu"].eval.at_ipc(1).epochs
+    assert (settings["eval.precision"], settings["precision"]) == ("fp32", "fp32")
+    assert settings["data"] == "0123"
+    assert "auto" not in text
 
 
 def test_torchvision_reads_pictures_in_the_order_of_classes(out):

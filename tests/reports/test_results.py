@@ -105,7 +105,7 @@ def test_a_precision_counts_where_it_is_not_the_runs():
     assert names == {"kr (precision=fp32)", "kr (precision=bf16)"}
     apart = with_protocol(record(precision="bf16"), eval={"precision": "fp32"})
     assert columns([record(precision="bf16"), apart]) == {
-        "dm (eval.precision=auto)",
+        "dm (eval.precision=bf16)",
         "dm (eval.precision=fp32)",
     }
     assert flat_settings(record("random", precision="bf16").spec)["precision"] == "bf16"  # of the evaluation
@@ -197,14 +197,15 @@ def test_iterations_that_follow_from_the_ipc_make_no_variant():
     assert columns([at(1, first), at(10, second)]) == {"dm"}
     assert columns([at(1, first), at(10, first)]) == {"dm"}
     several = [at(1, first), at(10, first), at(10, second)]
-    assert columns(several) == {"dm (match.iterations=auto)", f"dm (match.iterations={first})"}
+    assert columns(several) == {"dm (match.iterations=by IPC)", f"dm (match.iterations={first})"}
+    assert columns(several[1:]) == {f"dm (match.iterations={second})", f"dm (match.iterations={first})"}
     assert profiles_words([at(1, first).spec, at(10, second).spec]) == "cpu"
 
 
 def test_a_budget_that_differs_between_ipcs_makes_no_variant_and_a_setting_of_the_loss_does():
     small = with_protocol(record(ipc=10), eval={"nets": 1, "epochs": 50})
     assert columns([record(), small]) == {"dm"}
-    assert columns([record(ipc=10), small]) == {"dm (eval.epochs=auto, eval.nets=5)", "dm (eval.epochs=50, eval.nets=1)"}
+    assert columns([record(ipc=10), small]) == {"dm (eval.epochs=1000, eval.nets=5)", "dm (eval.epochs=50, eval.nets=1)"}
     assert len(columns([record("kr"), record("kr", ipc=10, settings={"hidden": 64})])) == 2
 
 
