@@ -55,6 +55,9 @@ BUDGET = frozenset(
 other field makes another question. (The learning rates on the images that are settings of a method belong here too; `HYPER` has
 none of them.)"""
 
+OTHER_IMAGES = "the images are not the published ones"
+"""How the warning of a record begins whose dataset held other images than those of the published values."""
+
 LEGEND = (
     f"{SIGNS['reproduced']} reproduced: within ± {MARGIN:g} point of the published value, or the 95 % interval of the "
     f"difference contains 0. {SIGNS['above']} above, {SIGNS['below']} below: z is the difference over its standard error, "
@@ -146,8 +149,10 @@ def _kind(difference: float, z: float) -> Kind:
 
 
 def departures(record: RunRecord) -> list[str]:
-    """Return what makes a cell another question than the published one, as `field=value, published value`."""
-    return [*_protocol_departures(record), *_settings_departures(record)]
+    """Return what makes a cell another question than the published one: other images, or `field=value, published value`."""
+    other_images = any(text.startswith(OTHER_IMAGES) for text in record.warnings)
+    images = ["images that are not the published ones"] if other_images else []
+    return [*images, *_protocol_departures(record), *_settings_departures(record)]
 
 
 def _protocol_departures(record: RunRecord) -> Iterator[str]:
