@@ -166,10 +166,16 @@ class Results:
 
     @cached_property
     def main_checkpoints(self) -> pd.DataFrame:
-        """The checkpoints of the main evaluations of the records that tables take."""
+        """The checkpoints of the main evaluations of the records that tables take, where all seeds of a column have one.
+
+        A mean over the seeds that happen to have a checkpoint would jump from one point of a curve to the next.
+        """
         columns = self.main_cells.groupby("hash")[["variant", "eval_network"]].first()
         frame = self.checkpoints.drop(columns="variant").join(columns.add_prefix("main_"), on="hash", how="inner")
         frame = frame[frame["eval_network"] == frame["main_eval_network"]].rename(columns={"main_variant": "variant"})
+        column = ["dataset", "ipc", "method", "variant"]
+        seeds, of_all = (frame.groupby(names)["seed"].transform("nunique") for names in ([*column, "iteration"], column))
+        frame = frame[seeds == of_all]
         return self.ordered(frame[CHECKPOINT_COLUMNS], last=["seed", "eval_network", "iteration", "network"])
 
     @cached_property

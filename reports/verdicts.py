@@ -148,21 +148,40 @@ def _kind(difference: float, z: float) -> Kind:
     return "above" if z > 0 else "below"
 
 
-def departures(record: RunRecord) -> list[str]:
-    """Return what makes a cell another question than the published one: other images, or `field=value, published value`."""
+def departures(record: RunRecord, published_as: str = "") -> list[str]:
+    """Return what makes a cell another question than the published one: other images, or `field=value, published value`.
+
+    Args:
+        record: of the cell.
+        published_as: the method whose published value the cell is held against; its own where it is empty.
+
+    """
     other_images = any(text.startswith(OTHER_IMAGES) for text in record.warnings)
     images = ["images that are not the published ones"] if other_images else []
-    return [*images, *_protocol_departures(record), *_settings_departures(record)]
+    return [*images, *_protocol_departures(record, published_as or record.spec.method), *_settings_departures(record)]
 
 
-def _protocol_departures(record: RunRecord) -> Iterator[str]:
-    """Yield the fields of the protocol that differ from the paper's, and another evaluation network."""
+def incomparable(record: RunRecord, reference: Published, published_as: str = "") -> list[str]:
+    """Return why a cell is not compared with a published value: its departures, and that the value is a misprint.
+
+    Args:
+        record: of the cell.
+        reference: the published value.
+        published_as: the method whose value that is; the cell's own where it is empty.
+
+    """
+    misprint = [f"published value: {reference.note}"] if reference.note.startswith("misprint") else []
+    return [*departures(record, published_as), *misprint]
+
+
+def _protocol_departures(record: RunRecord, method: str) -> Iterator[str]:
+    """Yield the fields of the protocol that differ from those of a published method, and another evaluation network."""
     spec, network = record.spec, record.main_evaluation.network
     paper = {**protocol_fields(PROFILES["paper"]), "network.depth": 3}  # published images have sides of 28 and 32
-    reference = published().get((spec.dataset, spec.ipc or 1, spec.method))
+    reference = published().get((spec.dataset, spec.ipc or 1, method))
     for name, value in protocol_fields(spec.protocol).items():
         section = name.partition(".")[0]
-        if section == "match" and spec.method not in MATCHING:  # the published method has a loop of its own
+        if section == "match" and method not in MATCHING:  # the published method has a loop of its own
             continue
         if section == "whole" and spec.protocol.eval is not None:  # how a coreset's network of features is trained
             continue
@@ -191,9 +210,7 @@ def verdict(measured: Statistics, reference: Published, record: RunRecord) -> Ve
         record: one of its records, which have their settings in common.
 
     """
-    other = departures(record)
-    if reference.note.startswith("misprint"):
-        other.append(f"published value: {reference.note}")
+    other = incomparable(record, reference)
     if other:
         return Verdict("not comparable", note="; ".join(other))
     training = record.spec.protocol.eval

@@ -11,13 +11,15 @@ from reports.captions import distilled_on
 from reports.published import published
 from reports.results import Results
 from reports.tables.table import Row, Table, TableCell
+from reports.verdicts import incomparable
 
 _PLACE = ["dataset", "ipc", "method", "variant"]
 _SUBSTITUTE = "dm"
 _WORDS = (
     "Seconds of distilling until the mean test accuracy of a checkpoint first reaches the published value, and until it is "
     "within a point of it; the evaluation of checkpoints is not counted. A loss that nobody has published is held against the "
-    "value of DM. Checkpoints are few, so these seconds are upper bounds. Nothing is chosen by them."
+    "value of DM. Checkpoints are few, so these seconds are upper bounds. Nothing is chosen by them. Not comparable: the cell "
+    "answers another question than the published one, as the note says."
 )
 
 
@@ -26,21 +28,26 @@ def reached_frame(results: Results) -> pd.DataFrame:
     """Return a row for each dataset, IPC, method and variant that has checkpoints and a published value.
 
     `reached_s` and `within_s` are the seconds of the first checkpoint at, or within a point of, the value; missing where there
-    is none. `best` is the highest mean accuracy of a checkpoint. `real_batch`: real images a class and iteration.
+    is none, or where the cell is not `comparable` with the value: the `note` says why. It also says what speaks against the
+    value. `best` is the highest mean accuracy of a checkpoint. `real_batch`: real images a class and iteration.
     """
     frame = results.main_checkpoints
     curves = frame.groupby([*_PLACE, "iteration"], sort=False)[["seconds", "accuracy"]].mean().reset_index()
-    speed, rows = _speed(results), []
+    speed, rows, digests = _speed(results), [], frame.groupby(_PLACE, sort=False)["hash"].unique()
     for place, curve in curves.groupby(_PLACE, sort=False):
-        dataset, ipc, method, _ = cast("tuple[str, int, str, str]", place)
-        value = published().get((dataset, int(ipc), method)) or published().get((dataset, int(ipc), _SUBSTITUTE))
+        dataset, ipc, method, variant = cast("tuple[str, int, str, str]", place)
+        named = method if (dataset, int(ipc), method) in published() else _SUBSTITUTE
+        value = published().get((dataset, int(ipc), named))
         if value is None:
             continue
-        seconds = {margin: _first(curve, value.value - margin) for margin in (0.0, 1.0)}
+        records = [results.by_hash[digest] for digest in digests[dataset, ipc, method, variant]]
+        reasons = dict.fromkeys(reason for record in records for reason in incomparable(record, value, named))
+        note = "; ".join(reasons) or (f"published value: {value.doubt}" if value.doubt else "")
+        seconds = [None if reasons else _first(curve, value.value - margin) for margin in (0.0, 1.0)]
         ends = curve["accuracy"].max(), curve["seconds"].max()
-        rows.append((*place, value.value, seconds[0.0], seconds[1.0], *ends, *speed.loc[cast("tuple", place)]))
+        rows.append((*place, value.value, *seconds, *ends, *speed.loc[cast("tuple", place)], not reasons, note))
     columns = [*_PLACE, "published", "reached_s", "within_s", "best", "distilling_s", "seconds_per_iteration", "real_batch"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*columns, "comparable", "note"])
 
 
 def _speed(results: Results) -> pd.DataFrame:
@@ -63,10 +70,12 @@ def reached_table(results: Results) -> Table | None:
     if frame.empty:
         return None
     rows = []
+    notes = {note: number for number, note in enumerate(dict.fromkeys(filter(None, frame["note"])), start=1)}
     for row in frame.to_dict("records"):
-        times = [_seconds(row["reached_s"]), _seconds(row["within_s"])]
+        lacking = "not reached" if row["comparable"] else "not comparable"
+        times = [_seconds(row["reached_s"], lacking), _seconds(row["within_s"], lacking)]
         last = [TableCell(value=row["best"]), _seconds(row["distilling_s"])]
-        cells = (TableCell(value=row["published"]), *times, *last)
+        cells = (TableCell(value=row["published"], note=notes.get(row["note"])), *times, *last)
         rows.append(Row.of(tuple(row[name] for name in _PLACE), results.names, cells))
     where = distilled_on(record for record in results.records if record.checkpoints)
     return Table(
@@ -76,8 +85,9 @@ def reached_table(results: Results) -> Table | None:
         heads=("published", "reached (s)", "within 1 point (s)", "best checkpoint", "distilled for (s)"),
         rows=tuple(rows),
         caption=(_WORDS, f"Hardware: {where}."),
+        notes=tuple(notes),
     )
 
 
-def _seconds(value: float) -> TableCell:
-    return TableCell(text="not reached") if pd.isna(value) else TableCell(value=value, digits=0)
+def _seconds(value: float, lacking: str = "") -> TableCell:
+    return TableCell(text=lacking) if pd.isna(value) else TableCell(value=value, digits=0)

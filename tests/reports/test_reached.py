@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-from made_records import record, with_checkpoints
+import pytest
+from made_records import evaluation, record, with_checkpoints, with_protocol
 
+from reports.figures.learning_curves import curves
 from reports.published import published
 from reports.results import Results
 from reports.tables.reached import reached_frame, reached_table
@@ -60,3 +62,57 @@ def test_seconds_an_iteration_and_real_images_stand_beside_it():
 def test_without_checkpoints_or_a_published_value_there_is_no_table():
     assert reached_table(Results.of([record("dm")])) is None
     assert reached_table(Results.of([curve("dm", 90.0, 91.0, dataset="own")])) is None
+
+
+def table(*records):
+    return reached_table(Results.of(records)).render("md")
+
+
+@pytest.mark.parametrize(
+    ("method", "sections", "reason"),
+    [
+        ("dm", {"data": {"split": "validation"}}, "data.split=validation, published test"),
+        ("dm", {"match": {"augment": "none"}}, "match.augment=none, published DSA"),
+        ("emd", {"match": {"augment": "none"}}, "match.augment=none, published DSA"),  # held against DM, which has that loop
+    ],
+)
+def test_a_cell_of_another_protocol_does_not_reach_a_published_value(method, sections, reason):
+    made = with_protocol(curve(method, DM + 1, DM + 1), **sections)
+    row = rows(made)[method]
+    assert (row["comparable"], row["note"]) == (False, reason)
+    assert pd.isna(row["reached_s"])
+    assert pd.isna(row["within_s"])
+    text = table(made)
+    assert "| 70.7 [1] | not comparable | not comparable |" in text
+    assert f"[1] {reason}." in text
+
+
+def test_another_evaluation_network_and_setting_of_the_method_do_not_either():
+    mlp = evaluation("mlp", (DM + 1,))
+    by_mlp = curve("dm", DM + 1, DM + 1)
+    way = tuple(at.model_copy(update={"evaluations": (mlp,)}) for at in by_mlp.checkpoints)
+    by_mlp = by_mlp.model_copy(update={"evaluations": (mlp,), "checkpoints": way})
+    assert rows(by_mlp)["dm"]["note"] == "eval.network=mlp, published convnet"
+    hidden = with_checkpoints(record("kr", settings={"hidden": 64}, accuracies=(99.0,)), {1: (99.0,)})
+    assert rows(hidden)["kr"]["note"] == "kr.hidden=64, not 128"
+
+
+def test_a_misprint_and_a_doubt_are_said():
+    made = with_checkpoints(record("dc", dataset="cifar100", ipc=50, accuracies=(99.0,)), {1: (99.0,)})
+    row = rows(made)["dc"]
+    assert not row["comparable"]
+    assert "misprint" in row["note"]
+    (dataset, ipc, method), value = next((place, value) for place, value in published().items() if value.doubt)
+    doubted = with_checkpoints(record(method, dataset=dataset, ipc=ipc, accuracies=(99.0,)), {1: (99.0,)})
+    row = rows(doubted)[method]
+    assert row["comparable"]
+    assert row["note"] == f"published value: {value.doubt}"
+
+
+def test_a_point_of_a_curve_has_all_seeds():
+    first = with_checkpoints(record("dm", seed=0, accuracies=(60.0,)), {1: (DM + 5,), 4: (DM - 9,)})
+    second = with_checkpoints(record("dm", seed=1, accuracies=(62.0,)), {4: (DM - 9,), 7: (DM + 5,)})
+    assert pd.isna(rows(first, second)["dm"]["reached_s"])  # one seed alone is above it, at iterations of its own
+    frame = curves(Results.of([first, second]))
+    assert list(frame.loc[frame["quantity"] == "accuracy", "iteration"]) == [4, 10]
+    assert set(frame["seeds"]) == {2}
