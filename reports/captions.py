@@ -67,17 +67,48 @@ def profile_words(spec: RunSpec) -> str:
 
 
 def profiles_words(specs: Iterable[RunSpec]) -> str:
-    """Return the same for many cells: each profile once, with all values that its cells have where they differ from it."""
-    fields: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    """Return the same for many cells: each profile once, with the values of its cells that differ from it, and in which cells.
+
+    Cells without the section of a field, as random images have no matching loop, do not count.
+    """
+    profiles: dict[str, list[RunSpec]] = defaultdict(list)
     for spec in specs:
-        changed = fields[spec.protocol.profile]
-        for field, value in _changed(spec).items():
-            changed[field].add(f"{value:g}" if isinstance(value, float) else str(value))
+        profiles[spec.protocol.profile].append(spec)
     texts = []
-    for name, changed in sorted(fields.items()):
-        pairs = " ".join(f"{field}={'|'.join(sorted(values))}" for field, values in changed.items())
-        texts.append(f"{name} with {pairs}" if pairs else name)
-    return ", ".join(texts)
+    for name, members in sorted(profiles.items()):
+        changed = [_changed(spec) for spec in members]
+        fields = dict.fromkeys(field for values in changed for field in values)
+        words: dict[str, list[str]] = defaultdict(list)
+        for field in fields:
+            value, where = _field_words(field, members, changed)
+            words[where].append(value)
+        groups = ", ".join(f"{' '.join(values)}{where}" for where, values in words.items())
+        texts.append(f"{name} with {groups}" if groups else name)
+    return " and profile ".join(texts)
+
+
+def _field_words(field: str, specs: Sequence[RunSpec], changed: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Return the values of a field that differ from the profile, and in which cells, where others have the profile's own.
+
+    Args:
+        field: as a dotted name.
+        specs: the cells of one profile.
+        changed: the fields of each that are not as the profile says.
+
+    """
+    having = [index for index, spec in enumerate(specs) if field in protocol_fields(spec.protocol)]
+    other = {index for index in having if field in changed[index]}
+    values = sorted({_value(changed[index][field]) for index in other})
+    ipcs = {specs[index].ipc for index in other}
+    where = ""
+    if other != set(having):
+        whole = all(index in other for index in having if specs[index].ipc in ipcs)
+        where = f" at IPC {' and '.join(map(str, sorted(ipc or 1 for ipc in ipcs)))}" if whole else " in part of the cells"
+    return f"{field}={'|'.join(values)}", where
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _changed(spec: RunSpec) -> dict[str, Any]:

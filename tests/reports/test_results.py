@@ -264,7 +264,7 @@ def test_optimizers_are_variants_without_what_comes_with_them():
     assert {name.count("eval.epochs") for name in columns([record(), longer])} == {1}
     other = with_protocol(record("kr"), match={"optimizer": "sgd", "rate": None, "lr_images": 30.0, "iterations": 150})
     assert profiles_words([with_protocol(sgd, match={"iterations": 150}).spec, other.spec]) == (
-        "cpu with match.optimizer=sgd match.lr_images=3|30 match.schedule=constant"
+        "cpu with match.optimizer=sgd match.lr_images=3|30, match.schedule=constant in part of the cells"
     )
 
 
