@@ -51,6 +51,13 @@ def distilling_seconds(record: RunRecord) -> float:
     return sum(record.seconds.get(stage, 0.0) for stage in STAGES)
 
 
+def memory_kind(record: RunRecord) -> str:
+    """Return what a record's peak memory is of: of the `process` on a CPU, of the GPU (`device`), or `both` in its parts."""
+    parts = [record.hardware, *(evaluation.hardware for evaluation in record.evaluations if evaluation.hardware)]
+    kinds = {"device" if str(part.get("device", "cpu")).startswith("cuda") else "process" for part in parts}
+    return kinds.pop() if len(kinds) == 1 else "both"
+
+
 def cell_columns(record: RunRecord, variant: str) -> dict[str, Any]:
     """Return what all rows of a cell have in common."""
     spec, seconds = record.spec, record.seconds

@@ -14,6 +14,7 @@ from reports.figures.style import panels
 from reports.names import Column
 from reports.results import Results
 from reports.rows import STAGES
+from reports.tables.timing import MEMORY, memory_of_one_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,8 @@ _STAGE_COLUMNS = [f"{stage}_s" for stage in STAGES]
 
 def draw(results: Results) -> Iterator[Drawing]:
     """Yield a picture for each dataset: seconds and memory of each IPC and column; nothing where no method iterates."""
-    cells, names = results.cells[results.cells["iterations"] > 0], results.names
+    cells, names = results.cells.assign(peak_memory_mib=memory_of_one_kind(results)), results.names
+    cells = cells[cells["iterations"] > 0]
     each = cells[_STAGE_COLUMNS].div(cells["iterations"].astype(float), axis=0)
     frame = pd.concat([cells[[*_PLACE, "peak_memory_mib"]], each], axis=1)
     means = frame.groupby(_PLACE, sort=False, dropna=False).mean().reset_index()
@@ -40,7 +42,7 @@ def draw(results: Results) -> Iterator[Drawing]:
         memory.tick_params(labelleft=False)
         seconds.legend(fontsize=7)
         seconds.set_xlabel("seconds an iteration (mean)")
-        memory.set_xlabel("peak memory of the process (MiB)")
+        memory.set_xlabel("peak memory (MiB)")
         canvas.suptitle(names.dataset(str(dataset)))
         yield Drawing(canvas, part, str(dataset), names.dataset(str(dataset)))
 
@@ -57,7 +59,7 @@ FIGURE = Figure(
     name="timing",
     title="Seconds an iteration, and memory",
     section="cost",
-    caption="Mean seconds an iteration by stage, first iterations (compiling) included; peak memory of the process.",
+    caption=f"Mean seconds an iteration by stage, first iterations (compiling) included. {MEMORY}",
     draw=draw,
     by_dataset=True,
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
+from bench.records import RunRecord
 from reports.captions import machines
 from reports.changes import Change, outcomes
 from reports.comparisons import LEVEL
@@ -67,7 +69,7 @@ def changes_table(made: Sequence[Change], folders: Mapping[str, Results]) -> Tab
         rows=tuple(_row(one, both.names, labels, notes) for one in sorted(made, key=lambda one: not one.seeds)),
         lead=outcomes(made, first, second),
         caption=(
-            *(f"{place} folder: {name} ({_about(held)})." for place, (name, held) in _placed(folders)),
+            *(f"{place} folder: {name} ({_about(held, both)})." for place, (name, held) in _placed(folders)),
             _WORDS,
         ),
         notes=tuple(notes),
@@ -79,11 +81,30 @@ def _placed(folders: Mapping[str, Results]) -> list[tuple[str, tuple[str, Result
     return list(zip(("First", "Second"), folders.items(), strict=True))
 
 
-def _about(held: Results) -> str:
-    """Return how many records a folder has, by which code and on what they were made."""
-    code = sorted({str(record.code.get("commit", "unknown")) for record in held.records})
+def _about(held: Results, both: Results) -> str:
+    """Return how many records a folder has, by which code and on what they were made.
+
+    Args:
+        held: of the folder.
+        both: of both folders: a commit of which their records have several sources is no name for a code.
+
+    """
+    sources: dict[str, set[str]] = defaultdict(set)
+    for record in both.records:
+        sources[_commit(record)].add(_sources(record))
+    made = {(_commit(record), _sources(record)) for record in held.records}
+    code = sorted({f"{commit} with sources {text}" if len(sources[commit]) > 1 else commit for commit, text in made})
     torch = sorted({record.versions.get("torch", "unknown") for record in held.records})
     return f"{len(held.records)} cells; code {', '.join(code)}; torch {', '.join(torch)}; {machines(held.records)}"
+
+
+def _commit(record: RunRecord) -> str:
+    return str(record.code.get("commit", "unknown"))
+
+
+def _sources(record: RunRecord) -> str:
+    """Return the hash of the code's files, which an edit changes before it is committed."""
+    return str(record.code.get("sources", "unknown"))
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -8,13 +8,17 @@ import pandas as pd
 
 from reports.captions import caption, networks_heading
 from reports.results import Results
-from reports.rows import STAGES
+from reports.rows import STAGES, memory_kind
 from reports.tables.table import Row, Table, TableCell
 
 _WORDS = (
     "Seconds of distilling by stage (features, loss, update), of training and testing all evaluation networks of a seed, "
     "and in all; mean over seeds. Seconds an iteration: the median, the first five left out; the stages hold all of them, "
-    "with what the first ones cost (compiling, imports). Memory: peak of the process."
+    "with what the first ones cost (compiling, imports)."
+)
+MEMORY = (
+    "Memory: the peak of what the process held on a CPU, and of what was allocated on the device on a GPU. The two are not "
+    "averaged: where cells have both, memory is left blank."
 )
 _STEPS = (
     "RMS: root mean square of the images in normalised units, at the start and at the end; angle: by how much an iteration "
@@ -34,7 +38,7 @@ _STEP_COLUMNS = {"rms_start": ("RMS at start", 2), "rms_end": ("RMS at end", 2),
 
 def timing_table(results: Results) -> Table:
     """Return seconds of each cell, mean over seeds; norms and angles where records have them."""
-    frame, names = results.cells, results.names
+    frame, names = results.cells.assign(peak_memory_mib=memory_of_one_kind(results)), results.names
     columns = _COLUMNS | (_STEP_COLUMNS if frame["angle"].notna().any() else {})
     means = frame.groupby(_PLACE, sort=False, dropna=False)[list(columns)].mean().reset_index()
     means["angle"] = 1e3 * means["angle"] if "angle" in columns else float("nan")
@@ -49,8 +53,16 @@ def timing_table(results: Results) -> Table:
         label_heads=("Dataset", "IPC", "Method"),
         heads=tuple(head for head, _ in columns.values()),
         rows=rows,
-        caption=(caption(results), _WORDS, *((_STEPS,) if "angle" in columns else ())),
+        caption=(caption(results), _WORDS, MEMORY, *((_STEPS,) if "angle" in columns else ())),
     )
+
+
+def memory_of_one_kind(results: Results) -> pd.Series:
+    """Return the peak memory of each row of `results.cells`; missing where the cells of its column measured both kinds."""
+    cells = results.cells
+    kinds = cells["hash"].map({digest: memory_kind(record) for digest, record in results.by_hash.items()})
+    single = kinds.groupby([cells[name] for name in _PLACE], dropna=False).transform("nunique") == 1
+    return cells["peak_memory_mib"].where(single & (kinds != "both"))
 
 
 def _cell(value: Any, digits: int) -> TableCell:

@@ -144,6 +144,21 @@ def test_the_table_says_what_changed_in_every_format():
     assert list(changes_frame(made)["outcome"]) == ["changed", "only in one"]
 
 
+def test_code_that_was_edited_after_its_commit_is_told_by_its_sources():
+    def caption(*codes):
+        folders = {
+            name: Results.of([record().model_copy(update={"code": code})]) for name, code in zip("ab", codes, strict=True)
+        }
+        return changes_table(changes(*folders.values()), folders).caption
+
+    before, after = ({"commit": "c0ffee", "sources": sources} for sources in ("1111", "2222"))
+    first, second, *_ = caption(before, after)
+    assert "code c0ffee with sources 1111;" in first
+    assert "code c0ffee with sources 2222;" in second
+    assert "code c0ffee;" in caption(before, before)[1]
+    assert "code 0ther;" in caption(before, {"commit": "0ther", "sources": "2222"})[1]
+
+
 @pytest.fixture
 def two(tmp_path):
     """Return two folders: `a` has a failed cell, too."""
