@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ from reports.names import Column, Names
 from reports.results import Results
 
 _NAMED = 6
-"""So many pairs of dataset and IPC are named in a sentence; of more, the number is given."""
+"""So many pairs of dataset and IPC, or losses, are named in a sentence; of more, the number is given."""
 
 _DIGITS = (
     "Digits are 8 x 8 pixels and have no published values: they show that the suite works and what its losses cost, and say "
@@ -113,7 +113,7 @@ def answer(results: Results) -> str:
         text = _one(open_contests[0], names)
     else:
         text = _many(open_contests, names)
-    text = " ".join((text, *(words for contest in held for words in _other_protocol(contest, names))))
+    text = " ".join((text, *_other_protocols(held, names)))
     return f"{text} {_DIGITS}" if {record.spec.dataset for record in results.records} == {"digits"} else text
 
 
@@ -121,10 +121,16 @@ def _place(contest: Contest, names: Names) -> str:
     return f"{names.dataset(contest.dataset)} at IPC {contest.ipc}"
 
 
-def _other_protocol(contest: Contest, names: Names) -> Iterator[str]:
-    """Yield a sentence for each loss that is not compared, because it has another protocol."""
-    for column, words in contest.other_protocol.items():
-        yield f"On {_place(contest, names)}, {names.column(column)} is not compared, for another protocol: {words}."
+def _other_protocols(held: Sequence[Contest], names: Names) -> Sequence[str]:
+    """Return a sentence for each loss that is not compared, because it has another protocol; of many, one with their number."""
+    sentences = [
+        f"On {_place(contest, names)}, {names.column(column)} is not compared, for another protocol: {words}."
+        for contest in held
+        for column, words in contest.other_protocol.items()
+    ]
+    if len(sentences) <= _NAMED:
+        return sentences
+    return [f"{len(sentences)} results of losses are not compared, for another protocol: the words above the table name them."]
 
 
 def certainty(lead: Comparison) -> str:

@@ -66,7 +66,9 @@ def _measured(results: Results) -> list[Cell]:
         dataset, ipc, method, variant = cast("tuple[str, int, str, str]", key)
         records = tuple(results.by_hash[digest] for digest in frame["hash"].unique())
         measured, reference = statistics(frame), published().get((dataset, int(ipc), method))
-        judged = None if reference is None else verdict(measured, reference, records[0])
+        # Records of one column have their settings in common, but one alone may warn of other images.
+        furthest = max(records, key=lambda record: len(departures(record)))
+        judged = None if reference is None else verdict(measured, reference, furthest)
         cells.append(Cell(dataset, int(ipc), Column(method, variant), measured, reference, judged, records))
     return cells
 
@@ -105,7 +107,7 @@ def _best_coreset(row: Sequence[Cell], dataset: str, ipc: int, names: Names) -> 
     """
     reference, column = published()[dataset, ipc, BEST_CORESET], Column(BEST_CORESET)
     coresets = [cell for cell in row if cell.column.method in CORESETS]
-    fair = [(cell, cell.measured) for cell in coresets if cell.measured and not departures(cell.records[0])]
+    fair = [(cell, cell.measured) for cell in coresets if cell.measured and not any(map(departures, cell.records))]
     if all(cell.column.method == "random" for cell, _ in fair):
         return Cell(dataset, ipc, column, None, reference, Verdict("not run"))
     best, measured = max(fair, key=lambda pair: pair[1].mean)

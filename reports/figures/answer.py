@@ -50,7 +50,7 @@ FIGURE = Figure(
     section="answer",
     caption=(
         "Left: mean accuracy less that of the best loss, with the 95 % interval of the paired difference where there are "
-        "several seeds. Right: seconds of distilling."
+        "several seeds. Right: seconds of distilling, on the machine of each cell. Losses of another protocol are left out."
     ),
     draw=draw,
 )

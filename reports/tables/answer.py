@@ -49,7 +49,7 @@ def _remarks(held: tuple[Contest, ...], results: Results) -> Iterator[str]:
                 precision = run_precision(spec)
                 fields = {**protocol_fields(spec.protocol, precision=precision), "precision": precision}
                 for name, value in fields.items():
-                    values[name] |= {str(value)} if value is not None else set()
+                    values[name] |= {"that of the run" if value == "auto" else str(value)} if value is not None else set()
         differing = [f"{name} ({', '.join(sorted(some))})" for name, some in sorted(values.items()) if len(some) > 1]
         place = f"{results.names.dataset(contest.dataset)}, IPC {contest.ipc}"
         if contest.left_out:

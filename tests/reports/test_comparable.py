@@ -129,6 +129,29 @@ def test_losses_from_other_images_are_not_compared_and_unknown_images_are():
     assert list(not_compared(three)["fashionmnist", 1]) in ([DM], [KR])
 
 
+def test_many_losses_of_another_protocol_are_counted_in_the_answer_and_named_at_the_table():
+    datasets = ("mnist", "svhn", "cifar10", "cifar100")
+    made = [
+        record(method, dataset=dataset, accuracies=(accuracy,))
+        for dataset in datasets
+        for method, accuracy in (("dm", 60.0), ("kr", 61.0), ("emd", 62.0), ("sinkhorn", 63.0))
+    ]
+    others = [with_protocol(one, match={"augment": "none"}) if one.spec.method in ("emd", "sinkhorn") else one for one in made]
+    results = Results.of(
+        [*others, record("random", dataset="mnist"), *(record("dm", dataset=name, seed=1) for name in datasets)]
+    )
+    text = answer(results)
+    assert "8 results of losses are not compared, for another protocol" in text
+    assert text.count("is not compared") == 0
+    assert " ".join(answer_table(results).caption).count("which has another protocol") == 8
+
+
+def test_a_precision_apart_from_the_runs_is_said_in_words():
+    apart = with_protocol(record("kr", precision="bf16"), eval={"precision": "fp32"})
+    words = " ".join(answer_table(Results.of([record("dm", precision="bf16"), apart])).caption)
+    assert "they also differ in eval.precision (fp32, that of the run)." in words
+
+
 # ---- machines ----
 
 

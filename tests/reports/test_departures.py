@@ -34,3 +34,12 @@ def test_images_that_are_not_the_published_ones_are_another_question(method):
     assert {cell.verdict.kind for cell in cells if cell.measured and cell.verdict} == {"not comparable"}
     other = made.model_copy(update={"warnings": ("the images diverged",)})
     assert "images that are not the published ones" not in departures(other)
+
+
+def test_one_record_that_warns_of_other_images_is_enough():
+    for seed in (0, 1):
+        records = [record("dm", seed=seed) for seed in (0, 1)]
+        warning = "the images are not the published ones of fashionmnist"
+        records[seed] = records[seed].model_copy(update={"warnings": (warning,)})
+        (kind,) = {cell.verdict.kind for cell in table2_cells(Results.of(records)) if cell.measured}
+        assert kind == "not comparable"
