@@ -159,8 +159,8 @@ def _settings_by_hash(records: Sequence[RunRecord]) -> dict[str, dict[str, Any]]
         by_dataset[record.spec.dataset] |= {record.spec.data} - {""}
     digests = {record.hash: record.spec.data for record in records}
     for record in records:
-        spec, known = record.spec, by_dataset[record.spec.dataset]
-        digests[record.hash] = spec.data or (min(known) if len(known) == 1 else "unknown")
+        spec, named = record.spec, by_dataset[record.spec.dataset]
+        digests[record.hash] = spec.data or (min(named) if len(named) == 1 else "unknown")
         by_method[spec.method, spec.dataset].add(digests[record.hash])
     settings = {}
     for record in records:
