@@ -137,7 +137,7 @@ def certainty(lead: Comparison) -> str:
     """Return in words how sure a lead is."""
     if lead.outcome == "one seed":
         return "one seed gives no interval, so it may be chance"
-    interval = f"95 % interval {lead.low:.1f} to {lead.high:.1f}, p = {lead.p_holm:.2g} after Holm's correction"
+    interval = f"95 % interval {lead.low:.2f} to {lead.high:.2f}, p = {lead.p_holm:.2g} after Holm's correction"
     if lead.outcome == "better":
         return interval
     more = f"; about {lead.more_seeds} more seeds would settle it" if lead.more_seeds else ""
