@@ -37,6 +37,7 @@ def draw(results: Results) -> Iterator[Drawing]:
         axes.set_ylim(len(places) - 0.5, -0.5)
         axes.grid(axis="x", color="lightgrey", lw=0.5)
     cost.tick_params(labelleft=False)
+    behind.locator_params(axis="x", nbins=5)  # more labels would touch one another
     log_axis(cost)
     behind.set_xlabel("points of accuracy less than the best loss")
     cost.set_xlabel("seconds of distilling")
