@@ -47,7 +47,7 @@ def option_parser(description: str, methods: Iterable[str]) -> argparse.Argument
     add("--executor", default="local", help=f"where cells run: {', '.join(EXECUTORS)}")
     add("--ray-address", help="a Ray cluster; auto is the one that runs here already; default a new one on this machine")
     add("--checkpoints", help="iterations after which the images are kept and evaluated too, with commas between")
-    add("--force", action="store_true", help="run cells again that have a record")
+    add("--force", action="store_true", help="run cells again that have a record, with all evaluation networks that it has")
     add("--report-only", action="store_true", help="make the report from the records that are there")
     add("--list", action="store_true", help="show methods, datasets, profiles and every option, and stop")
     add("--dry-run", action="store_true", help="show the cells, which have a record, and what the others take")
