@@ -104,8 +104,8 @@ def cell_protocol(
         UsageError: where a network that the cell uses does not take the dataset's images.
 
     """
+    protocol = protocol.at_ipc(ipc or 1)
     sections = {name: getattr(protocol, name) if name in method.sections else None for name in ("match", "eval", "whole")}
-    sections = {name: section.at_ipc(ipc or 1) if section else None for name, section in sections.items()}
     if sections["match"] is not None:
         sections["match"] = method.match(sections["match"], settings)
     used = [*method.networks(settings)]

@@ -185,6 +185,11 @@ class Protocol(Settings):
     data: Data = Data()
     network: ConvNetSize = ConvNetSize()
 
+    def at_ipc(self, ipc: int) -> Protocol:
+        """Return the protocol in which what follows from the images a class is decided."""
+        sections = {name: getattr(self, name) for name in ("match", "eval", "whole")}
+        return self.model_copy(update={name: section.at_ipc(ipc) for name, section in sections.items() if section})
+
 
 PROFILES: dict[str, Protocol] = {
     "quick": Protocol(

@@ -125,10 +125,8 @@ def _changed(spec: RunSpec) -> dict[str, Any]:
 @cache
 def _usual(profile: str, ipc: int) -> Mapping[str, Any]:
     """Return the fields of a profile, with iterations and the size of a step, as the descriptions of cells have them."""
-    protocol = PROFILES[profile]
-    match = protocol.match.at_ipc(ipc).with_step() if protocol.match else None
-    training = protocol.eval.at_ipc(ipc) if protocol.eval else None
-    return protocol_fields(protocol.changed(match=match, eval=training))
+    protocol = PROFILES[profile].at_ipc(ipc)
+    return protocol_fields(protocol.changed(match=protocol.match.with_step() if protocol.match else None))
 
 
 def _words(values: Iterable[object]) -> str:

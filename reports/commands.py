@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from bench.protocol import PROFILES, SECTIONS, Match, Protocol, Training
+from bench.protocol import PROFILES, SECTIONS, Match, Protocol
 from bench.records import RunRecord
 from bench.settings import Settings
 from bench.spec import RunSpec
@@ -58,7 +58,7 @@ def settings_to_set(spec: RunSpec) -> Iterator[tuple[str, Any]]:
 
 def _profile(spec: RunSpec) -> Protocol:
     """Return the profile of a cell; the paper's where a record names one that is no longer there."""
-    return PROFILES.get(spec.protocol.profile, PROFILES["paper"])
+    return PROFILES.get(spec.protocol.profile, PROFILES["paper"]).at_ipc(spec.ipc or 1)
 
 
 def _as_in_cell(usual: Settings, section: Settings, spec: RunSpec) -> dict[str, Any]:
@@ -71,10 +71,9 @@ def _as_in_cell(usual: Settings, section: Settings, spec: RunSpec) -> dict[str, 
 
     """
     if isinstance(usual, Match) and isinstance(section, Match):
-        match = usual.changed(optimizer=section.optimizer).at_ipc(spec.ipc or 1).with_step()
+        match = usual.changed(optimizer=section.optimizer).with_step()
         return {**dict(match), "optimizer": usual.optimizer}
-    decided = usual.at_ipc(spec.ipc or 1) if isinstance(usual, Training) else usual
-    return dict(decided.at_precision(run_precision(spec)))
+    return dict(usual.at_precision(run_precision(spec)))
 
 
 def _typed(value: Any) -> str:
