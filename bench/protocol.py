@@ -10,13 +10,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field
 
 from bench.errors import UsageError, unknown
 from bench.networks import check_network
 from bench.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Precision, Settings, checked_by
+
+_Value = TypeVar("_Value")
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 """The operations of differentiable siamese augmentation (Zhao and Bilen 2021)."""
@@ -91,9 +93,9 @@ STEP_SIZES = {"rate": 0.05, "lr_images": 1.0}
 chosen. `lr_images` is that of `sgd`, as published."""
 
 
-def _by_ipc(numbers: Mapping[int, int], ipc: int) -> int:
-    """Return the number at the largest of the keys that is not above `ipc`."""
-    return numbers[max(size for size in numbers if size <= ipc)]
+def by_ipc(values: Mapping[int, _Value], ipc: int) -> _Value:
+    """Return the value at the largest of the keys that is not above `ipc`."""
+    return values[max(size for size in values if size <= ipc)]
 
 
 class Match(Settings):
@@ -118,11 +120,11 @@ class Match(Settings):
     start: Start = "real"
     network: NetworkName = "convnet"
 
-    def at_ipc(self, ipc: int) -> Match:
+    def at_ipc(self, ipc: int) -> Self:
         """Return the settings with a number of iterations, where none is set, for this many images a class."""
         if self.iterations is not None:
             return self
-        return self.changed(iterations=_by_ipc(ITERATIONS, ipc))
+        return self.changed(iterations=by_ipc(ITERATIONS, ipc))
 
     def with_step(self, *, rate: float | None = None, lr_images: float | None = None, owner: str = "match") -> Match:
         """Return complete settings: the size of a step is that of one loss, or else the common one, or else the default.
@@ -166,9 +168,9 @@ class Training(Settings):
     precision: Precision = "auto"
     networks: NetworkNames = ("convnet",)
 
-    def at_ipc(self, ipc: int) -> Training:
+    def at_ipc(self, ipc: int) -> Self:
         """Return the settings with a number of epochs, where none is set, for this many images a class."""
-        return self if self.epochs is not None else self.changed(epochs=_by_ipc(EPOCHS, ipc))
+        return self if self.epochs is not None else self.changed(epochs=by_ipc(EPOCHS, ipc))
 
 
 class Protocol(Settings):

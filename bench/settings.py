@@ -85,6 +85,10 @@ class Settings(BaseModel):
         """Return a checked copy with other values of some fields."""
         return type(self).model_validate({**dict(self), **values})
 
+    def at_ipc(self, ipc: int) -> Self:
+        """Return the settings with what follows from the number of images a class decided; most settings leave nothing open."""
+        return self
+
     def at_precision(self, run: str) -> Self:
         """Return the settings with a field `precision` of `auto` replaced by the run's: one run has one description."""
         return self.model_copy(update={"precision": run}) if getattr(self, "precision", "") == "auto" else self

@@ -13,10 +13,12 @@ Where ranks share a cell, each takes the gradients of its own classes. All train
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field
 
 from bench.lazy import matching, recorder, torch, training
-from bench.protocol import Augment, NetworkName, Start
+from bench.protocol import Augment, NetworkName, Start, by_ipc
 from bench.settings import Count, Fraction, NonNegativeInt, Positive, Settings
 
 if TYPE_CHECKING:
@@ -33,23 +35,28 @@ _EPSILON = 1e-6  # the field's
 _LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """The published numbers of outer steps and inner epochs, by IPC."""
 _EPOCHS = 500  # outer · inner at other IPCs: the usual product
+_NETWORKS = 1000
+_SHORT = {1: (300, 1, 1), 10: (40, 5, 10)}
+"""Networks, outer steps and inner epochs of the short budget, from these IPCs on; docs/methods.md says how they were chosen."""
 
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"outer": 1, "inner": 1, "iterations": 40, "real_batch": 32, "lr_images": 1.0},
-    "cpu": {"outer": 1, "inner": 1, "iterations": 300, "real_batch": 64, "lr_images": 1.0},
+    "cpu": {"budget": "short", "iterations": None, "real_batch": 64, "lr_images": 1.0},
 }
-"""What the short profiles' budgets ask for; docs/protocol.md says how it was chosen."""
+"""What the short profiles ask for; docs/methods.md says how it was chosen."""
 
 
 class GradientMatching(Settings):
     """The settings of DC, as published.
 
     `iterations` networks; `outer` steps on the images under each and `inner` epochs of training between them, None being the
-    published numbers (`loops`); `real_batch` images a class; `lr_images` and `momentum` of SGD on the images, `lr_network` of
-    plain SGD on the network; `start`, `augment` and `network` as in the protocol's section `match`.
+    numbers of the `budget` (`loops`): the `published` ones, or `short` ones for two CPU cores; `real_batch` images a class;
+    `lr_images` and `momentum` of SGD on the images, `lr_network` of plain SGD on the network; `start`, `augment` and `network`
+    as in the protocol's section `match`. A cell's description has the numbers in place of the budget.
     """
 
-    iterations: NonNegativeInt = 1000
+    budget: Annotated[Literal["published", "short"], Field(exclude=True)] = "published"
+    iterations: NonNegativeInt | None = _NETWORKS
     outer: Count | None = None
     inner: Count | None = None
     real_batch: Count = 256
@@ -60,19 +67,30 @@ class GradientMatching(Settings):
     augment: Augment = "none"
     network: NetworkName = "convnet"
 
-    def loops(self, ipc: int) -> tuple[int, int]:
-        """Return the numbers of outer steps and inner epochs: those set, else the published ones.
+    def loops(self, ipc: int) -> tuple[int, int, int]:
+        """Return the numbers of networks, outer steps and inner epochs: those set, else those of the budget.
 
-        At other IPCs there are as many outer steps as images a class, at most 50, and the product is 500.
+        In the published budget, at other IPCs, there are as many outer steps as images a class, at most 50, and the product of
+        outer steps and inner epochs is 500.
         """
-        outer, inner = _LOOPS.get(ipc) or (min(ipc, 50), _EPOCHS // min(ipc, 50))
-        return self.outer or outer, self.inner or inner
+        if self.budget == "short":
+            networks, outer, inner = by_ipc(_SHORT, ipc)
+        else:
+            networks, (outer, inner) = _NETWORKS, _LOOPS.get(ipc) or (min(ipc, 50), _EPOCHS // min(ipc, 50))
+        return networks if self.iterations is None else self.iterations, self.outer or outer, self.inner or inner
+
+    def at_ipc(self, ipc: int) -> Self:
+        """Return the settings with the numbers of the short budget, where none are set, for this many images a class."""
+        if self.budget == "published":
+            return self
+        networks, outer, inner = self.loops(ipc)
+        return self.changed(budget="published", iterations=networks, outer=outer, inner=inner)
 
 
 def passes_per_class(settings: GradientMatching, ipc: int) -> float:
     """Return how many images of a class pass through the network; a pass with gradient counts as three, with two as six."""
-    outer, inner = settings.loops(ipc)
-    return float(settings.iterations * outer * (3 * settings.real_batch + 6 * ipc + 3 * inner * ipc))
+    networks, outer, inner = settings.loops(ipc)
+    return float(networks * outer * (3 * settings.real_batch + 6 * ipc + 3 * inner * ipc))
 
 
 def gradient_distance(real: Sequence[Tensor], syn: Sequence[Tensor]) -> Tensor:
@@ -149,23 +167,23 @@ class GradientLoop:
         """Place the images at their start."""
         self.task, self.settings = task, settings
         self.network = task.network(settings.network)
-        self.outer, self.inner = settings.loops(task.ipc)
+        networks, self.outer, self.inner = settings.loops(task.ipc)
         self.start = matching.starting_images(task, settings.start)
         classes = len(task.bundle.classes)
         self.images = matching.by_class(self.start, classes)  # [C, m, channels, H, W]
         self.optimizer = torch.optim.SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
         self.batches = matching.Batches(task, self.network, real_batch=settings.real_batch, augment=settings.augment)
         self.chunk = task.compute.chunk(self.network, self.batches.size)
-        work = 3.0 * settings.iterations * self.outer * self.network.flops * classes * self.batches.size
+        work = 3.0 * networks * self.outer * self.network.flops * classes * self.batches.size
         self.kernel = task.compute.kernel("loss", self.network, work)
         inner_training = training.inner_training(
-            iterations=settings.iterations,
+            iterations=networks,
             epochs=max(1, (self.outer - 1) * self.inner),
             lr=settings.lr_network,
             augment=settings.augment,
         )
         self.trainer = training.Trainer(task, self.network, self.start.labels, inner_training)
-        self.recorder = recorder.Recorder(task, settings.iterations, self.images, self.optimizer)
+        self.recorder = recorder.Recorder(task, networks, self.images, self.optimizer)
 
     def iteration(self, number: int) -> None:
         """Take all outer steps under one network; the iteration's loss is the mean over them of the sum over the classes."""

@@ -9,11 +9,14 @@ from test_contract import task_of
 from bench.augment import Augmentation
 from bench.compute import Compute
 from bench.errors import UsageError
+from bench.grid import make_specs
 from bench.kernels import function_of
 from bench.matching import class_members, draw_real, initial_images, normalise, starting_images
 from bench.networks.network import fit
 from bench.networks.weights import Weights
+from bench.protocol import PROFILES
 from bench.training import Trainer
+from datasets import DATASETS
 from methods import METHODS
 from methods.dsa import SiameseGradientMatching
 from methods.gradient import (
@@ -229,6 +232,7 @@ def test_dsa_starts_where_matching_does_and_dc_from_the_engine_s_noise():
 def test_the_defaults_are_the_published_ones():
     dc, dsa = (dict(METHODS[name].settings()) for name in ("dc", "dsa"))
     assert dc == {
+        "budget": "published",
         "iterations": 1000,
         "outer": None,
         "inner": None,
@@ -258,9 +262,32 @@ def test_the_defaults_are_the_published_ones():
     ],
 )
 def test_the_loops_are_published_by_ipc(ipc, loops):
-    assert GradientMatching().loops(ipc) == loops
-    assert GradientMatching(outer=4).loops(ipc) == (4, loops[1])
-    assert GradientMatching(inner=7).loops(ipc) == (loops[0], 7)
+    assert GradientMatching().loops(ipc) == (1000, *loops)
+    assert GradientMatching(outer=4).loops(ipc) == (1000, 4, loops[1])
+    assert GradientMatching(inner=7).loops(ipc) == (1000, loops[0], 7)
+    assert GradientMatching(iterations=0).loops(ipc) == (0, *loops)
+    assert GradientMatching().at_ipc(ipc) == GradientMatching()
+
+
+@pytest.mark.parametrize(("ipc", "loops"), [(1, (300, 1, 1)), (2, (300, 1, 1)), (10, (40, 5, 10)), (50, (40, 5, 10))])
+def test_the_short_budget_goes_by_ipc_and_what_is_set_stands(ipc, loops):
+    short = GradientMatching(budget="short", iterations=None)
+    assert short.loops(ipc) == loops
+    names = ("iterations", "outer", "inner")
+    assert short.at_ipc(ipc) == GradientMatching(**dict(zip(names, loops, strict=True)))
+    for name in names:
+        assert short.changed(**{name: 3}).at_ipc(ipc) == short.at_ipc(ipc).changed(**{name: 3})
+
+
+def test_a_cell_of_the_profile_cpu_has_the_numbers_of_its_ipc():
+    source = DATASETS["digits"]
+    common = {"sources": [source], "data": {}, "ipcs": [1, 10], "seeds": [0], "protocol": PROFILES["cpu"], "precision": "fp32"}
+    for name in ("dc", "dsa"):
+        method = METHODS[name]
+        specs = make_specs(methods=[(method, method.resolve({"inner": "4"}, profile="cpu"))], **common)
+        described = [spec.model_dump(mode="json")["settings"] for spec in specs]
+        assert [(own["iterations"], own["outer"], own["inner"]) for own in described] == [(300, 1, 4), (40, 5, 4)]
+        assert not any("budget" in own for own in described)
 
 
 def test_what_is_out_of_range_is_refused():

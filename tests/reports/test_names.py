@@ -50,3 +50,13 @@ def test_a_number_stands_in_a_column_that_has_one_and_else_words():
     assert columns(old, usual) == ["dm (eval.epochs=300)", "dm (eval.epochs=1000)"]
     first = with_protocol(record(ipc=1), eval={"epochs": 300})  # as many as the IPC says
     assert columns(old, usual, first) == ["dm (eval.epochs=300)", *["dm (eval.epochs=by IPC)"] * 2]
+
+
+def test_a_methods_own_budget_may_follow_from_the_ipc():
+    short, long = {"outer": 1, "inner": 1, "lr_images": 1.0}, {"outer": 5, "inner": 10, "lr_images": 1.0}
+    first, second = record("dsa", ipc=1, settings=short), record("dsa", ipc=10, settings=long)
+    assert columns(first, second) == ["dsa", "dsa"]
+    study = record("dsa", ipc=10, settings=short)
+    assert columns(second, study) == ["dsa (dsa.inner=10, dsa.outer=5)", "dsa (dsa.inner=1, dsa.outer=1)"]
+    faster = record("dsa", ipc=10, settings=long | {"lr_images": 2.0})  # a rate follows from nothing
+    assert columns(first, faster) == ["dsa (dsa.lr_images=1.0)", "dsa (dsa.lr_images=2.0)"]
