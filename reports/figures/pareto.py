@@ -56,7 +56,10 @@ def draw(results: Results) -> Iterator[Drawing]:
 
 @lru_cache(maxsize=8)
 def points(results: Results) -> pd.DataFrame:
-    """Return seconds and accuracy of each dataset, IPC and column, and `at`: "all iterations", or "equal seconds"."""
+    """Return seconds and accuracy of each dataset, IPC and column.
+
+    `at` is "all iterations" or "equal seconds"; `compared`: whether the column has the protocol that columns are compared by.
+    """
     parts = [_ends(results), _at_equal_seconds(results)]
     return pd.concat(parts, ignore_index=True).astype({"seconds": float, "accuracy": float})
 
@@ -74,7 +77,12 @@ def _ends(results: Results) -> pd.DataFrame:
     """Return accuracy and seconds of each column at its end, means over seeds."""
     cells = results.cells[results.cells["ipc"].notna()]
     means = cells.groupby([*_PLACE, *_COLUMN], sort=False)[["distilling_s", "accuracy"]].mean().reset_index()
-    return means.rename(columns={"distilling_s": "seconds"}).assign(at="all iterations")
+    other = not_compared(results)
+    compared = [
+        Column(method, variant) not in other.get((dataset, ipc), {})
+        for dataset, ipc, method, variant in means[[*_PLACE, *_COLUMN]].itertuples(index=False)
+    ]
+    return means.rename(columns={"distilling_s": "seconds"}).assign(at="all iterations", compared=compared)
 
 
 def _at_equal_seconds(results: Results) -> pd.DataFrame:
@@ -99,8 +107,8 @@ def _at_equal_seconds(results: Results) -> pd.DataFrame:
             own = part[(part["method"] == name[0]) & (part["variant"] == name[1]) & (part["seconds"] <= limit)]
             if len(own):
                 last = own.loc[own["seconds"].idxmax()]
-                rows.append((*place, *name, last["seconds"], last["accuracy"], "equal seconds"))
-    return pd.DataFrame(rows, columns=[*_PLACE, *_COLUMN, "seconds", "accuracy", "at"])
+                rows.append((*place, *name, last["seconds"], last["accuracy"], "equal seconds", True))
+    return pd.DataFrame(rows, columns=[*_PLACE, *_COLUMN, "seconds", "accuracy", "at", "compared"])
 
 
 def _place(labels: Sequence[list[Text]], axes_list: Sequence[Axes]) -> None:
@@ -134,7 +142,7 @@ def _panel(axes: Axes, part: pd.DataFrame, colors: Mapping[Column, str], names: 
     """Draw the points of one dataset and IPC, and return their labels; what takes no time stands at the left edge."""
     timed = part["seconds"][part["seconds"] > 0]
     part["seconds"] = part["seconds"].clip(lower=timed.min() / 3 if len(timed) else 0.1)
-    _front(axes, part[part["at"] == "all iterations"])
+    _front(axes, part[(part["at"] == "all iterations") & part["compared"]])
     columns = [Column(*pair) for pair in zip(part["method"], part["variant"], strict=True)]
     edges = [colors[column] for column in columns]
     faces = [color if at == "all iterations" else "none" for color, at in zip(edges, part["at"], strict=True)]
@@ -150,7 +158,7 @@ def _panel(axes: Axes, part: pd.DataFrame, colors: Mapping[Column, str], names: 
 
 
 def _front(axes: Axes, part: pd.DataFrame) -> None:
-    """Draw the steps above which no point lies: the best accuracy up to each number of seconds."""
+    """Draw the steps above which no point of `part` lies: the best accuracy up to each number of seconds."""
     ordered = part.sort_values("seconds")
     axes.step(ordered["seconds"], ordered["accuracy"].cummax(), where="post", color="lightgrey", lw=1, zorder=1)
 
@@ -163,6 +171,7 @@ FIGURE = Figure(
         "Mean accuracy and seconds of distilling, without those of evaluation; what takes none stands at the left edge. "
         "Filled: after all iterations. Hollow, where cells have checkpoints: at the last checkpoint within the seconds that "
         "the fastest loss took in all; losses that ran on several machines, or have another protocol, have no such point. "
+        "The grey line leaves out what has another protocol. "
         "Seconds are of the machine of each cell, which the cards name."
     ),
     draw=draw,

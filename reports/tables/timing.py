@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-from reports.captions import caption, networks_heading
+from reports.captions import caption, machines_by_column, networks_heading
+from reports.names import Column
 from reports.results import Results
 from reports.rows import STAGES, memory_kind
 from reports.tables.table import Row, Table, TableCell
@@ -53,8 +55,20 @@ def timing_table(results: Results) -> Table:
         label_heads=("Dataset", "IPC", "Method"),
         heads=tuple(head for head, _ in columns.values()),
         rows=rows,
-        caption=(caption(results), _WORDS, MEMORY, *((_STEPS,) if "angle" in columns else ())),
+        caption=(caption(results), _WORDS, *_several_machines(results), MEMORY, *((_STEPS,) if "angle" in columns else ())),
     )
+
+
+def _several_machines(results: Results) -> Iterator[str]:
+    """Yield a sentence with the columns whose seeds ran on several machines, where there are any."""
+    names = results.names
+    texts = [
+        f"{names.column(Column(*column))} on {names.dataset(dataset)}, IPC {ipc} ({on})"
+        for (dataset, ipc, *column), on in machines_by_column(results).items()
+        if "; " in on
+    ]
+    if texts:
+        yield f"Means over seconds of several machines: {'; '.join(texts)}."
 
 
 def memory_of_one_kind(results: Results) -> pd.Series:

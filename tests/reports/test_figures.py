@@ -17,6 +17,7 @@ from methods import METHODS
 from reports import drawing
 from reports.figures import figures
 from reports.figures.figure import FORMATS, STYLE, write_figure
+from reports.figures.pareto import draw as pareto_drawings
 from reports.figures.pareto import points
 from reports.figures.style import palette
 from reports.names import Column
@@ -176,6 +177,17 @@ def test_the_pareto_plot_has_points_at_equal_seconds(tmp_path):
     assert set(points(Results.of([records[0], elsewhere]))["at"]) == {"all iterations"}
     other = with_protocol(records[1], match={"augment": "none"})
     assert set(points(Results.of([records[0], other]))["at"]) == {"all iterations"}
+
+
+def test_the_best_up_to_there_leaves_out_what_has_another_protocol():
+    usual = [record("dm", accuracies=(70.0,)), record("emd", accuracies=(71.0,))]
+    better = with_protocol(record("kr", accuracies=(90.0,)), match={"augment": "none"})
+    results = Results.of([*usual, better])
+    frame = points(results).set_index("method")
+    assert frame["compared"].to_dict() == {"dm": True, "emd": True, "kr": False}
+    (drawing,) = pareto_drawings(results)
+    (line,) = drawing.canvas.axes[0].get_lines()
+    assert max(line.get_ydata()) == 71.0
 
 
 @pytest.mark.parametrize("count", [3, 12, 25, 60])

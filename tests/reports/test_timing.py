@@ -46,3 +46,12 @@ def test_the_figure_and_both_captions_say_which_memory_it_is():
     (drawing,) = figure.draw(Results.of([record("dm", seed=0), on_gpu(record("dm", seed=1), 900.0), record("kr")]))
     memory = drawing.data.set_index("method")["peak_memory_mib"].to_dict()
     assert memory == {"dm": pytest.approx(float("nan"), nan_ok=True), "kr": 100.0}
+
+
+def test_seconds_of_several_machines_are_named():
+    here, there = record("dm", seed=0), record("dm", seed=1).model_copy(update={"hardware": CUDA})
+    (sentence,) = (text for text in timing_table(Results.of([here, there, record("kr")])).caption if "several machines" in text)
+    words = "G, 4 threads on cuda:0; a processor, 2 threads on cpu"
+    assert sentence == f"Means over seconds of several machines: DM on fashionmnist, IPC 1 ({words})."
+    alone = timing_table(Results.of([here, record("dm", seed=1), record("kr").model_copy(update={"hardware": CUDA})]))
+    assert not any("several machines" in text for text in alone.caption)
