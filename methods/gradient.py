@@ -80,10 +80,13 @@ class GradientMatching(Settings):
         return networks if self.iterations is None else self.iterations, self.outer or outer, self.inner or inner
 
     def at_ipc(self, ipc: int) -> Self:
-        """Return the settings with the numbers of the short budget, where none are set, for this many images a class."""
-        if self.budget == "published":
-            return self
+        """Return the settings with the numbers of the budget, where none are set, for this many images a class.
+
+        The published loops stay open, as `loops` says.
+        """
         networks, outer, inner = self.loops(ipc)
+        if self.budget == "published":
+            return self.changed(iterations=networks)
         return self.changed(budget="published", iterations=networks, outer=outer, inner=inner)
 
 

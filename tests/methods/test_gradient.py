@@ -266,7 +266,7 @@ def test_the_loops_are_published_by_ipc(ipc, loops):
     assert GradientMatching(outer=4).loops(ipc) == (1000, 4, loops[1])
     assert GradientMatching(inner=7).loops(ipc) == (1000, loops[0], 7)
     assert GradientMatching(iterations=0).loops(ipc) == (0, *loops)
-    assert GradientMatching().at_ipc(ipc) == GradientMatching()
+    assert GradientMatching().at_ipc(ipc) == GradientMatching(iterations=None).at_ipc(ipc) == GradientMatching()
 
 
 @pytest.mark.parametrize(("ipc", "loops"), [(1, (300, 1, 1)), (2, (300, 1, 1)), (10, (40, 5, 10)), (50, (40, 5, 10))])
