@@ -40,19 +40,25 @@ def note():
     time.sleep(0.1)
     with Path({calls!r}).open("a") as file:
         file.write("x")
+    while Path({hold!r}).exists():
+        time.sleep(0.05)
 """
 
 
 @pytest.fixture(scope="session")
 def own(tmp_path_factory):
-    """Return a user's loss, slow enough to be killed, which imports from beside it and leaves a mark at each call."""
+    """Return a user's loss, slow enough to be killed, which imports from beside it and leaves a mark at each call.
+
+    While the file `hold` is there, its calls do not end.
+    """
     folder = tmp_path_factory.mktemp("own")
-    calls = folder / "calls"
+    calls, hold = folder / "calls", folder / "hold"
     (folder / "loss.py").write_text(LOSS)
-    (folder / "beside.py").write_text(BESIDE.format(calls=str(calls)))
+    (folder / "beside.py").write_text(BESIDE.format(calls=str(calls), hold=str(hold)))
     return SimpleNamespace(
         methods=f"random,emd,{folder / 'loss.py'}:slow",
         folder=folder,
+        hold=hold,
         calls=lambda: calls.stat().st_size if calls.exists() else 0,
         environment={"PYTHONPATH": str(folder)},  # where the driver alone imports what lies beside the loss
     )

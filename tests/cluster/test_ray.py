@@ -41,19 +41,27 @@ def raylet_of(node):
     return node.all_processes["raylet"][0].process.pid
 
 
+@contextlib.contextmanager
+def held(hold):
+    """Keep the slow loss in its first call."""
+    hold.touch()
+    try:
+        yield
+    finally:
+        hold.unlink()
+
+
 def test_a_killed_worker_and_a_lost_node_cost_nothing_but_time(cluster, grid, start, own, alone):
     arguments, out = grid
-    lost = next(iter(cluster.worker_nodes))
-    process = start("run_all.py", *arguments, **own.environment)
-    # The two slow cells come first, one on each node.
-    busy = until(lambda: processes("ray::digits", raylet_of(cluster.head_node)) and own.calls(), process)
-    assert busy, process.communicate()
-    until(lambda: processes("slow", raylet_of(lost)), process)
-    for victim in processes("ray::digits", raylet_of(cluster.head_node)):
-        os.kill(victim, signal.SIGKILL)
-    until(lambda: processes("ray::digits", raylet_of(cluster.head_node)), process)
-    assert until(lambda: processes("ray::digits", raylet_of(lost)), process)  # between two cells a worker has no name
-    cluster.remove_node(lost, allow_graceful=False)
+    lost, before = next(iter(cluster.worker_nodes)), own.calls()
+    with held(own.hold):  # the two slow cells come first, one on each node, and stay there
+        process = start("run_all.py", *arguments, **own.environment)
+        assert until(lambda: own.calls() == before + 2, process), process.communicate()
+        for victim in processes("ray::digits", raylet_of(cluster.head_node)):
+            os.kill(victim, signal.SIGKILL)
+        assert until(lambda: own.calls() == before + 3, process)  # the killed one's cell again
+        assert processes("ray::digits", raylet_of(lost))
+        cluster.remove_node(lost, allow_graceful=False)
     stdout, stderr = process.communicate(timeout=240)
     cluster.add_node(num_cpus=1)
     assert process.returncode == 0, stderr
