@@ -3,7 +3,7 @@
 | profile | for | a cell takes |
 | --- | --- | --- |
 | `quick` | the embedded digits, and a first look at anything | seconds |
-| `cpu` | real images on two CPU cores | IPC 1: under 5 minutes; IPC 10: half an hour to an hour of one core |
+| `cpu` | real images on two CPU cores | of one core, IPC 1: 1 to 5 minutes; IPC 10: 20 to 60; IPC 50: 75 |
 | `paper` | the published protocol in full, for a GPU | hours |
 """
 

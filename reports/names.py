@@ -27,10 +27,9 @@ _UNSAID = ("match.rate", "match.lr_images", "data")
 _OF_THE_OPTIMIZER = frozenset({"match.lr_images", "match.momentum", "match.schedule"})
 """Settings that usually come with an optimizer: where each of a method's optimizers has its own, the optimizer says it all."""
 
-_BY_IPC = frozenset({"match.iterations", "match.real_batch", "eval.nets", "eval.epochs"})
-_OWN_BY_IPC = (".iterations", ".outer", ".inner")
-"""How long and how large: these, and a method's own of such names, may follow from the IPC, and make a variant only where
-records of one IPC differ in them."""
+_BY_IPC = (".iterations", ".outer", ".inner", "match.real_batch", "eval.nets", "eval.epochs")
+"""How the names end of what says how long and how large. These may follow from the IPC, and make a variant only where records
+of one IPC differ in them."""
 
 
 def dataset_rank(name: str) -> tuple[int, str]:
@@ -178,7 +177,7 @@ def _variants(records: Sequence[RunRecord], settings: Mapping[str, Mapping[str, 
     for record in records:
         spec, fields = record.spec, settings[record.hash]
         for name in names:
-            values[spec.method, name, spec.dataset, spec.ipc if _follows_ipc(name) else None].add(str(fields.get(name)))
+            values[spec.method, name, spec.dataset, spec.ipc if name.endswith(_BY_IPC) else None].add(str(fields.get(name)))
     differing: dict[str, set[str]] = defaultdict(set)
     for (method, name, *_), members in values.items():
         if len(members) > 1:
@@ -208,13 +207,9 @@ def _printed(
         for name in own:
             if fields.get(name) == "auto":
                 values = {real_settings(record.spec)[name] for record in members}
-                fields[name] = values.pop() if len(values) == 1 else "by IPC" if _follows_ipc(name) else "that of the run"
+                fields[name] = values.pop() if len(values) == 1 else "by IPC" if name.endswith(_BY_IPC) else "that of the run"
         texts |= dict.fromkeys((record.hash for record in members), _text(fields, own))
     return texts
-
-
-def _follows_ipc(name: str) -> bool:
-    return name in _BY_IPC or name.endswith(_OWN_BY_IPC)
 
 
 def _implied(settings: Sequence[Mapping[str, Any]]) -> set[str]:
