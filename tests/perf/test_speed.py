@@ -26,6 +26,8 @@ from methods.critic import CriticTraining, init_critics
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = Shape(test=10_000)
+SMALL = Shape(real=64, ipc=1)
+"""An iteration of the profile `cpu`, IPC 1."""
 PRECISIONS = ["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 EPOCHS = 4
@@ -33,9 +35,9 @@ EPOCHS = 4
 
 
 @cache
-def given(precision="fp32"):
+def given(precision="fp32", shape=DIGITS):
     """Return the task of 10 classes x 256 real images of 28x28, 10 synthetic ones a class, ConvNet-3 of width 128."""
-    return task(DIGITS, precision=precision, eval={"epochs": EPOCHS, "nets": 1})
+    return task(shape, precision=precision, eval={"epochs": EPOCHS, "nets": 1})
 
 
 def network():
@@ -47,9 +49,16 @@ def weights():
     return network().init(torch.Generator().manual_seed(0))
 
 
-def matching_flops(ipc):
+def matching_flops(shape):
     """Real images are passed forward, synthetic ones forward and back, to the images alone."""
-    return DIGITS.classes * network().flops * (DIGITS.real + 2 * ipc)
+    return shape.classes * network().flops * (shape.real + 2 * shape.ipc)
+
+
+def iterations_of(name):
+    """Parametrise a benchmark of an iteration by its shape; each is a group of its own."""
+    shapes = {"256-10": (DIGITS, f"{name} iteration"), "64-1": (SMALL, f"{name} iteration 64 + 1")}
+    cases = [pytest.param(shape, marks=pytest.mark.benchmark(group=group), id=case) for case, (shape, group) in shapes.items()]
+    return pytest.mark.parametrize("shape", cases)
 
 
 @pytest.mark.benchmark(group="gemm")
@@ -59,40 +68,41 @@ def test_gemm(benchmark, precision):
     measure(benchmark, torch.mm, a, b, rounds=15, warm_up=3, kind="rate", flops=2 * 2048**3, precision=precision)
 
 
-def reference_iteration(loss=reference.mean_loss):
+def reference_iteration(shape, loss=reference.mean_loss):
     """Return one iteration of the reference: a network, real images and augmentation drawn, then class after class."""
-    about, data = given(), given().bundle
+    about = given(shape=shape)
+    data = about.bundle
     everything, members = normalise(data.train.images, data), class_members(data)
     augmentation = Augmentation.parse(about.spec.protocol.match.augment, flip=data.flip)
-    images = initial_images(about).images.unflatten(0, (DIGITS.classes, -1)).clone()
+    images = initial_images(about).images.unflatten(0, (shape.classes, -1)).clone()
 
     def iteration():
         drawn = network().init(about.streams.generator("extractor", 0))
         net = reference.reference_network(network(), drawn.parameters)
-        draws = augmentation.draw(about.streams.generator("augment", 0), DIGITS.classes, shared=False)
-        real = everything[draw_real(members, DIGITS.real, about.streams.generator("real", 0))]
+        draws = augmentation.draw(about.streams.generator("augment", 0), shape.classes, shared=False)
+        real = everything[draw_real(members, shape.real, about.streams.generator("real", 0))]
         return reference.matching_iteration(net, images, real, draws, loss)
 
     return iteration
 
 
-def fast_iteration(objective, precision):
+def fast_iteration(shape, objective, precision):
     """Return one iteration of the suite's matching loop."""
 
     def iteration():
-        return match(given(precision), objective)
+        return match(given(precision, shape), objective)
 
     return iteration
 
 
-@pytest.mark.benchmark(group="dm iteration")
+@iterations_of("dm")
 @pytest.mark.parametrize("side", ["reference", *PRECISIONS])
-def test_dm_iteration(benchmark, side):
-    flops = matching_flops(DIGITS.ipc)
+def test_dm_iteration(benchmark, shape, side):
+    flops = matching_flops(shape)
     if side == "reference":
-        measure(benchmark, reference_iteration(), rounds=3, kind="reference", flops=flops)
+        measure(benchmark, reference_iteration(shape), rounds=3, kind="reference", flops=flops)
     else:
-        iteration = fast_iteration(METHODS["dm"].objective(), side)
+        iteration = fast_iteration(shape, METHODS["dm"].objective(), side)
         measure(benchmark, iteration, rounds=7, warm_up=2, kind="fast", flops=flops, precision=side)
 
 
@@ -141,17 +151,17 @@ def test_kr_critics(benchmark, n, m, side):
         measure(benchmark, train, rounds=4, kind="fast", flops=flops, precision=side)
 
 
-@pytest.mark.benchmark(group="kr iteration")
+@iterations_of("kr")
 @pytest.mark.parametrize("side", ["reference", *PRECISIONS])
-def test_kr_iteration(benchmark, side):
-    flops = matching_flops(10) + 4 * 10 * 100 * 266 * 2048 * 128
+def test_kr_iteration(benchmark, shape, side):
+    dim = network().features_dim
+    flops = matching_flops(shape) + 4 * shape.classes * 100 * (shape.real + shape.ipc) * dim * 128
     if side == "reference":
-        dim = network().features_dim
-        start = init_critics(torch.empty(10, 1, dim), hidden=128, generator=torch.Generator().manual_seed(0))
-        loop = reference_iteration(reference.critic_loss(start))
+        start = init_critics(torch.empty(shape.classes, 1, dim), hidden=128, generator=torch.Generator().manual_seed(0))
+        loop = reference_iteration(shape, reference.critic_loss(start))
         measure(benchmark, loop, rounds=1, warm_up=0, kind="reference", flops=flops)
     else:
-        iteration = fast_iteration(METHODS["kr"].objective(precision=side), side)
+        iteration = fast_iteration(shape, METHODS["kr"].objective(precision=side), side)
         measure(benchmark, iteration, rounds=3, kind="fast", flops=flops, precision=side)
 
 

@@ -73,7 +73,8 @@ def test_the_table_has_ratios_rates_and_verdicts():
 
 def test_what_was_not_measured_is_named():
     text = speed_table(read_benchmarks(FIXTURE)).render("md")
-    assert "Not measured in this run: KR critics, 10 classes, 100 steps, 64 real + 1; KR iteration" in text
+    left_out = "DM iteration, 10 classes x 64 real, IPC 1; KR critics, 10 classes, 100 steps, 64 real + 1; KR iteration"
+    assert f"Not measured in this run: {left_out}" in text
     assert "fp32 200 GFLOP/s, bf16 400 GFLOP/s" in text
 
 
@@ -182,6 +183,18 @@ def test_the_reference_of_a_transport_loss_is_its_iteration_and_its_loss():
     assert _reference_iteration(run, "emd") is None
     assert _reference_iteration(run, "dm") == 4.5
     assert _reference_iteration(Run((Measurement("kr iteration", "", "reference", 9.0, 1),), ""), "kr") == 9.0
+
+
+def test_an_iteration_is_compared_with_dms_of_its_own_size():
+    def measured(group, seconds, precision="fp32"):
+        return Measurement(group, "", "fast", seconds, 1, precision=precision)
+
+    dm = [measured("dm iteration", 4.0), measured("dm iteration 64 + 1", 1.0), measured("dm iteration 64 + 1", 0.5, "bf16")]
+    kr = [measured("kr iteration", 8.0), measured("kr iteration 64 + 1", 1.5), measured("kr iteration 64 + 1", 1.0, "bf16")]
+    rows = {(row.labels[0], row.labels[1]): row.cells[-1].text for row in speed_table(Run((*dm, *kr), "")).rows}
+    assert rows["KR iteration, 256 real, IPC 10", "fp32"] == "yes: 2"
+    assert rows["KR iteration, 64 real, IPC 1", "fp32"] == "yes: 1.5"
+    assert rows["KR iteration, 64 real, IPC 1", "bf16"] == "no: 2"
 
 
 def test_without_checkpoints_the_page_says_how_to_get_them(tmp_path):
