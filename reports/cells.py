@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import cast
 
 from bench.records import RunRecord
-from reports.names import Column, Names, dataset_rank
+from reports.comparable import under_one_protocol
+from reports.names import Column, dataset_rank
 from reports.published import BEST_CORESET, PAPER_METHODS, Published, published
 from reports.results import Results
 from reports.variance import Statistics, statistics
@@ -51,7 +52,7 @@ def table2_cells(results: Results) -> tuple[Cell, ...]:
     names = results.names
     cells = _measured(results)
     cells += _whole_in_other_rows(cells)
-    cells += _best_coresets(cells, names)
+    cells += _best_coresets(cells, results)
     datasets = {cell.dataset for cell in cells}
     done = {(cell.dataset, cell.ipc, cell.column.method) for cell in cells}
     for (dataset, ipc, method), reference in published().items():
@@ -85,29 +86,30 @@ def _whole_in_other_rows(cells: Sequence[Cell]) -> list[Cell]:
     ]
 
 
-def _best_coresets(cells: Sequence[Cell], names: Names) -> list[Cell]:
+def _best_coresets(cells: Sequence[Cell], results: Results) -> list[Cell]:
     """Return Table 1's best coreset selection, for datasets with a selection other than random, against the best measured."""
     datasets = {cell.dataset for cell in cells if cell.column.method in CORESETS[1:]}
     return [
-        _best_coreset([cell for cell in cells if (cell.dataset, cell.ipc) == (dataset, ipc)], dataset, ipc, names)
+        _best_coreset([cell for cell in cells if (cell.dataset, cell.ipc) == (dataset, ipc)], dataset, ipc, results)
         for dataset, ipc, method in published()
         if method == BEST_CORESET and dataset in datasets
     ]
 
 
-def _best_coreset(row: Sequence[Cell], dataset: str, ipc: int, names: Names) -> Cell:
-    """Return the cell of the best coreset selection.
+def _best_coreset(row: Sequence[Cell], dataset: str, ipc: int, results: Results) -> Cell:
+    """Return the cell of the best coreset selection, of those that were evaluated under one protocol.
 
     Args:
         row: the measured cells of this dataset and IPC.
         dataset: the row's.
         ipc: the row's.
-        names: what the note calls the methods.
+        results: what all cells are of.
 
     """
-    reference, column = published()[dataset, ipc, BEST_CORESET], Column(BEST_CORESET)
-    coresets = [cell for cell in row if cell.column.method in CORESETS]
-    fair = [(cell, cell.measured) for cell in coresets if cell.measured and not any(map(departures, cell.records))]
+    reference, column, names = published()[dataset, ipc, BEST_CORESET], Column(BEST_CORESET), results.names
+    coresets = [cell for cell in row if cell.column.method in CORESETS and not any(map(departures, cell.records))]
+    columns = under_one_protocol(results, (dataset, ipc), [cell.column for cell in coresets])
+    fair = [(cell, cell.measured) for cell in coresets if cell.measured and cell.column in columns]
     if all(cell.column.method == "random" for cell, _ in fair):
         return Cell(dataset, ipc, column, None, reference, Verdict("not run"))
     best, measured = max(fair, key=lambda pair: pair[1].mean)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -68,6 +68,13 @@ def not_compared(results: Results) -> Mapping[tuple[str, int], Mapping[Column, s
         words = {column: differences(own, usual) for column, own in fields.items()}
         made[place] = {column: text for column, text in words.items() if text}
     return made
+
+
+def under_one_protocol(results: Results, place: tuple[str, int], columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Return those of the columns of a dataset and IPC, `place`, whose protocol is the one that most of them have."""
+    fields = {column: protocols(results)[place][column] for column in columns}
+    usual = _usual(fields) if fields else {}
+    return tuple(column for column, own in fields.items() if not differences(own, usual))
 
 
 def _usual(fields: Mapping[Column, Fields]) -> Fields:

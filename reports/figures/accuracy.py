@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from reports.cells import Cell, table2_cells
+from reports.comparable import not_compared
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import legend, palette, panels
+from reports.names import Column
 from reports.published import BEST_CORESET
 from reports.results import Results
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 _GROUP = 0.86
 """The width that the bars of an IPC take together; 1 is from one IPC to the next."""
+
+_OTHER = "///"
+"""The hatching of what has another protocol than the losses beside it."""
 
 
 def draw(results: Results) -> Iterator[Drawing]:
@@ -34,22 +40,34 @@ def draw(results: Results) -> Iterator[Drawing]:
         own = [cell for cell in cells if cell.dataset == dataset and cell.column in columns]
         ipcs = sorted({cell.ipc for cell in own if cell.column.method != "whole"}) or [own[0].ipc]
         canvas, (axes,) = panels(1, width=max(4.0, 0.3 * len(shown) * len(ipcs) + 1.5))
-        frame = _placed([cell for cell in own if cell.ipc in ipcs], ipcs, list(shown))
+        frame = _placed([cell for cell in own if cell.ipc in ipcs], ipcs, list(shown), not_compared(results))
         _bars(axes, frame, list(shown.values()))
         axes.set_xticks(range(len(ipcs)), [str(ipc) for ipc in ipcs])
         axes.set(title=results.names.dataset(dataset), xlabel="images per class", ylabel="test accuracy (%)")
-        mark = Line2D([], [], color="black", lw=2, label="published")
-        legend(canvas, shown, results.names, [mark] if frame["published"].notna().any() else [])
+        legend(canvas, shown, results.names, _marks(frame))
         yield Drawing(canvas, frame.drop(columns=["place", "color"]), dataset, results.names.dataset(dataset))
 
 
-def _placed(cells: Sequence[Cell], ipcs: Sequence[int], columns: Sequence[object]) -> pd.DataFrame:
+def _marks(frame: pd.DataFrame) -> list[Line2D | Patch]:
+    """Return the marks of the legend that are no method's colour."""
+    marks: list[Line2D | Patch] = []
+    if frame["published"].notna().any():
+        marks.append(Line2D([], [], color="black", lw=2, label="published"))
+    if not frame.loc[frame["mean"].notna(), "compared"].all():
+        marks.append(Patch(facecolor="none", edgecolor="grey", hatch=_OTHER, label="another protocol"))
+    return marks
+
+
+def _placed(
+    cells: Sequence[Cell], ipcs: Sequence[int], columns: Sequence[Column], other: Mapping[tuple[str, int], Container[Column]]
+) -> pd.DataFrame:
     """Return the numbers of the cells, and the place of each bar.
 
     Args:
         cells: of one dataset.
         ipcs: in the order of groups.
         columns: in the order of bars.
+        other: the columns of each dataset and IPC that have another protocol.
 
     """
     rows = []
@@ -58,8 +76,9 @@ def _placed(cells: Sequence[Cell], ipcs: Sequence[int], columns: Sequence[object
         place = ipcs.index(cell.ipc) + _GROUP * ((number + 0.5) / len(columns) - 0.5)
         reference = cell.published
         ours = (cell.measured.mean, cell.measured.spread, cell.measured.seeds) if cell.measured else (None, None, None)
-        compared = (reference.value, reference.plus_minus) if reference else (None, None)
-        rows.append((cell.dataset, cell.ipc, *cell.column, *ours, *compared, place, number))
+        theirs = (reference.value, reference.plus_minus) if reference else (None, None)
+        compared = cell.column not in other.get((cell.dataset, cell.ipc), ())
+        rows.append((cell.dataset, cell.ipc, *cell.column, *ours, *theirs, compared, place, number))
     names = [
         "dataset",
         "ipc",
@@ -70,6 +89,7 @@ def _placed(cells: Sequence[Cell], ipcs: Sequence[int], columns: Sequence[object
         "seeds",
         "published",
         "published_pm",
+        "compared",
         "place",
         "color",
     ]
@@ -81,13 +101,15 @@ def _bars(axes: Axes, frame: pd.DataFrame, colors: Sequence[str]) -> None:
     width, run = _GROUP / len(colors), frame.dropna(subset="mean")
     spread = run["plus_minus"].fillna(0.0)
     shown = [colors[number] for number in run["color"]]
-    bars = axes.bar(run["place"], run["mean"], 0.9 * width, color=shown, yerr=spread, error_kw={"lw": 1, "capsize": 2})
+    hatches = ["" if compared else _OTHER for compared in run["compared"]]
+    style: dict[str, Any] = {"color": shown, "hatch": hatches, "edgecolor": "white", "linewidth": 0}
+    bars = axes.bar(run["place"], run["mean"], 0.9 * width, yerr=spread, error_kw={"lw": 1, "capsize": 2}, **style)
     for bar, mean, color in zip(bars, run["mean"], shown, strict=True):
         red, green, blue = to_rgb(color)
         ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
         foot = bar.get_x() + bar.get_width() / 2, 0.0
-        style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7, "color": ink}
-        axes.annotate(f"{mean:.1f}", foot, (0, 3), textcoords="offset points", **style)
+        text: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7, "color": ink}
+        axes.annotate(f"{mean:.1f}", foot, (0, 3), textcoords="offset points", **text)
     given = frame.dropna(subset="published")
     axes.hlines(given["published"], given["place"] - width / 2, given["place"] + width / 2, color="black", lw=2)
 
@@ -97,8 +119,8 @@ FIGURE = Figure(
     title="Accuracy by method (the paper's Figures 3 to 7)",
     section="accuracy",
     caption=(
-        "Bars: mean test accuracy, written at their foot; lines: the deviation of Table 2; thick ticks: published values, also "
-        "where nothing was run."
+        "Bars: mean test accuracy, written at their foot, hatched where the protocol is another one than that of the losses "
+        "beside it; lines: the deviation of Table 2; thick ticks: published values, also where nothing was run."
     ),
     draw=draw,
     by_dataset=True,

@@ -17,6 +17,7 @@ from reports.names import Column, Names
 from reports.results import Results
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -69,7 +70,7 @@ def panels(
     return figure, flat[:count]
 
 
-def legend(figure: Figure, colors: Mapping[Column, str], names: Names, more: Sequence[Line2D] = ()) -> None:
+def legend(figure: Figure, colors: Mapping[Column, str], names: Names, more: Sequence[Artist] = ()) -> None:
     """Put the methods' colours, and `more` marks, beside the panels, where they cover nothing.
 
     Args:

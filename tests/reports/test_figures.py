@@ -16,6 +16,7 @@ from PIL import Image
 from methods import METHODS
 from reports import drawing
 from reports.figures import figures
+from reports.figures.accuracy import draw as accuracy_drawings
 from reports.figures.figure import FORMATS, STYLE, write_figure
 from reports.figures.pareto import draw as pareto_drawings
 from reports.figures.pareto import points
@@ -135,6 +136,17 @@ def test_the_bars_have_published_values_where_there_are_any(tmp_path):
     others = fashion[fashion["ipc"] != 1]
     assert others[["ipc", "method", "published"]].to_numpy().tolist() == [[10, "dm", 83.5], [50, "dm", 88.1]]
     assert others["mean"].isna().all()
+
+
+def test_the_bar_of_another_protocol_is_hatched():
+    short = with_protocol(record("random", accuracies=(60.0,)), eval={"epochs": 5})
+    (picture,) = accuracy_drawings(Results.of([record(accuracies=(70.0,)), record("kr", accuracies=(71.0,)), short]))
+    run = picture.data.dropna(subset="mean").set_index("method")
+    assert run["compared"].to_dict() == {"random": False, "dm": True, "kr": True}
+    (axes,) = picture.canvas.axes
+    assert {bar.get_height(): bool(bar.get_hatch()) for bar in axes.patches} == {60.0: True, 70.0: False, 71.0: False}
+    marks = [text.get_text() for text in picture.canvas.legends[0].get_texts()]
+    assert marks[-2:] == ["published", "another protocol"]
 
 
 def test_the_sensitivity_figure_appears_where_rates_differ_and_says_what_each_loss_loses(tmp_path):

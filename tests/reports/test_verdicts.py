@@ -289,6 +289,16 @@ def test_table_1_stands_against_the_best_coreset_selection():
     assert not [cell for cell in table2_cells(Results.of([row[0], record("dm")])) if cell.column.method == BEST_CORESET]
 
 
+def test_the_best_coreset_selection_is_the_best_under_one_protocol():
+    usual = [record(name, accuracies=(60.0, 62.0)) for name in ("random", "herding")]
+    longer = record("kcenter", accuracies=(75.0, 76.0))
+    longer = with_protocol(longer, eval={"epochs": longer.spec.protocol.eval.epochs + 1})
+    cells = table2_cells(Results.of([*usual, longer]))
+    best = next(cell for cell in cells if (cell.column.method, cell.ipc) == (BEST_CORESET, 1))
+    assert best.measured.mean == 61.0
+    assert best.verdict.note == "the best here of RANDOM, HERDING: RANDOM"
+
+
 def test_what_was_not_run_is_listed_for_the_datasets_that_were():
     cells = table2_cells(Results.of([record("dm"), record("emd")]))
     idle = [cell for cell in cells if cell.verdict and cell.verdict.kind == "not run"]
