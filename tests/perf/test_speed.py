@@ -36,7 +36,7 @@ EPOCHS = 4
 
 @cache
 def given(precision="fp32", shape=DIGITS):
-    """Return the task of `shape`: by default 10 classes x 256 real images of 28x28, IPC 10. The ConvNet-3 has a width of 128."""
+    """Return the task of `shape`, by default 10 classes x 256 real images of 28x28, IPC 10; ConvNet-3 of width 128."""
     return task(shape, precision=precision, eval={"epochs": EPOCHS, "nets": 1})
 
 
