@@ -170,6 +170,23 @@ class Compute:
             parts = [kernel(part, *tensors).float() for part in _padded(images, size)]
         return torch.cat(parts)[: len(images)]  # [N, features_dim]
 
+    def features_with_gradient(self, kernel: Kernel, network: Network, images: Tensor, weights: Weights) -> Tensor:
+        """Return features of images, chunk by chunk, to be differentiated; in float32, whatever the precision.
+
+        Args:
+            kernel: of kind `features with gradient`.
+            network: its architecture.
+            images: `[N, channels, H, W]`, float32.
+            weights: the network's.
+
+        Returns:
+            float32 `[N, features_dim]`.
+
+        """
+        images = images.contiguous(memory_format=torch.channels_last)
+        size = self.at("fp32").chunk(network, len(images))
+        return torch.cat([kernel(part, *weights.all) for part in images.split(size)])
+
     def weighted(self, images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield the arguments of the training loss, chunk by chunk: images, labels, weights. The losses sum to the mean of all.
 

@@ -164,14 +164,8 @@ class _Extractor:
         real_features = compute.features(self.real_kernel, network, real_images, weights)
 
         syn = network.resize(batches.augmentation.apply(images[batches.share], draws).flatten(0, 1))
-        syn_features = self._synthetic_features(syn, weights)
+        syn_features = compute.features_with_gradient(self.syn_kernel, network, syn, weights)
         return real_features.unflatten(0, real.shape[:2]), syn_features.unflatten(0, (len(real), -1))
-
-    def _synthetic_features(self, images: Tensor, weights: Weights) -> Tensor:
-        """Return features `[N, d]` of `images` `[N, channels, H, W]`, with gradient."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        chunk = self.task.compute.chunk(self.network, len(images))
-        return torch.cat([self.syn_kernel(part, *weights.all) for part in images.split(chunk)])
 
     @property
     def notes(self) -> dict[str, str]:

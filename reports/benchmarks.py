@@ -77,6 +77,7 @@ GOALS = (
     Goal("dm iteration", "DM iteration, 10 classes x 256 real, IPC 10, 28x28", _own_share, "at least", 80, _OF_GEMM),
     Goal("dm iteration 64 + 1", "DM iteration, 10 classes x 64 real, IPC 1", _own_share, "at least", 80, _OF_GEMM),
     Goal("real features", "features of its 2,560 real images", _own_share, "at least", 80, _OF_GEMM),
+    Goal("synthetic features", "features of its 100 synthetic images and their gradient", _own_share, "at least", 80, _OF_GEMM),
     Goal("kr critics 64 + 1", "KR critics, 10 classes, 100 steps, 64 real + 1", _ratio, "at least", 6, _TIMES),
     Goal("kr critics 256 + 10", "KR critics, 10 classes, 100 steps, 256 real + 10", _ratio, "at least", 3, _TIMES),
     Goal("kr critics 256 + 10", "the same", _floors, "at most", 1.5, "GEMM floors"),
