@@ -25,15 +25,16 @@ def _ratio(run: Run, entry: Measurement) -> float | None:
 
 
 def _own_share(run: Run, entry: Measurement) -> float | None:
-    """Return the percent of the rate that the matrix product reaches in the same precision, in the same run."""
-    most = run.gemm(entry.precision)
-    return None if most is None or entry.rate is None else 100 * entry.rate / most
-
-
-def _floors(run: Run, entry: Measurement) -> float | None:
-    """Return how many times the seconds that the work takes at the rate of the matrix product in its own precision."""
-    share = _own_share(run, entry)
-    return None if share is None else 100 / share
+    """Return the percent of the rate of the matrix product, measured in the same run; each part's in its own precision."""
+    if entry.flops is None:
+        return None
+    work = {entry.precision: entry.flops - entry.float32_flops}
+    work["fp32"] = work.get("fp32", 0) + entry.float32_flops
+    rates = {precision: run.gemm(precision) for precision, flops in work.items() if flops}
+    if None in rates.values():
+        return None
+    least = sum(work[precision] / rate for precision, rate in rates.items() if rate)  # seconds at the rate of the product
+    return 100 * least / entry.seconds
 
 
 def _iterations(run: Run, entry: Measurement, *, group: str = "dm iteration") -> float | None:
@@ -64,8 +65,6 @@ class Goal:
         return value >= self.limit if self.sense == "at least" else value <= self.limit
 
 
-_TIMES = "times faster"
-_OF_GEMM = "% of the matrix product's rate"
 _TRANSPORT = [
     Goal(
         f"{name} 256 x {m}", f"{label} loss and gradient, 10 classes, 256 x {m}", _iterations, "at most", 0.15, "DM iterations"
@@ -73,20 +72,26 @@ _TRANSPORT = [
     for name, label in (("sinkhorn", "Sinkhorn"), ("emd", "EMD"))
     for m in (10, 50)
 ]
+
+
+def _near_the_product(group: str, what: str) -> Goal:
+    """Return the goal of what consists of products and convolutions, nearly."""
+    return Goal(group, what, _own_share, "at least", 80, "% of the matrix product's rate")
+
+
 GOALS = (
-    Goal("dm iteration", "DM iteration, 10 classes x 256 real, IPC 10, 28x28", _own_share, "at least", 80, _OF_GEMM),
-    Goal("dm iteration 64 + 1", "DM iteration, 10 classes x 64 real, IPC 1", _own_share, "at least", 80, _OF_GEMM),
-    Goal("real features", "features of its 2,560 real images", _own_share, "at least", 80, _OF_GEMM),
-    Goal("synthetic features", "features of its 100 synthetic images and their gradient", _own_share, "at least", 80, _OF_GEMM),
-    Goal("kr critics 64 + 1", "KR critics, 10 classes, 100 steps, 64 real + 1", _ratio, "at least", 6, _TIMES),
-    Goal("kr critics 256 + 10", "KR critics, 10 classes, 100 steps, 256 real + 10", _ratio, "at least", 3, _TIMES),
-    Goal("kr critics 256 + 10", "the same", _floors, "at most", 1.5, "GEMM floors"),
+    _near_the_product("dm iteration", "DM iteration, 10 classes x 256 real, IPC 10, 28x28"),
+    _near_the_product("dm iteration 64 + 1", "DM iteration, 10 classes x 64 real, IPC 1"),
+    _near_the_product("real features", "features of its 2,560 real images"),
+    _near_the_product("synthetic features", "features of its 100 synthetic images and their gradient"),
+    _near_the_product("kr critics 64 + 1", "KR critics, 10 classes, 100 steps, 64 real + 1"),
+    _near_the_product("kr critics 256 + 10", "KR critics, 10 classes, 100 steps, 256 real + 10"),
     Goal("kr iteration", "KR iteration, 256 real, IPC 10", _iterations, "at most", 2.5, "DM iterations"),
     Goal("kr iteration 64 + 1", "KR iteration, 64 real, IPC 1", _small_iterations, "at most", 1.8, "DM iterations"),
     *_TRANSPORT,
-    Goal("epoch over 100 images", "evaluation epoch over 100 images", _ratio, "at least", 3, _TIMES),
-    Goal("epoch over 10 images", "evaluation epoch over 10 images", _ratio, "at least", 2, _TIMES),
-    Goal("test pass", "test pass over 10,000 images", _ratio, "at least", 5, _TIMES),
+    _near_the_product("epoch over 100 images", "evaluation epoch over 100 images"),
+    _near_the_product("epoch over 10 images", "evaluation epoch over 10 images"),
+    _near_the_product("test pass", "test pass over 10,000 images"),
     Goal("start-up", "run_all.py --list", lambda run, entry: entry.seconds, "at most", 1.5, "seconds"),
 )
 
@@ -99,7 +104,7 @@ def speed_table(run: Run) -> Table:
     """Return the table of comparisons: a row for each fast path and goal that was measured."""
     rates = [f"{name} {rate / 1e9:.0f} GFLOP/s" for name in ("fp32", "bf16") if (rate := run.gemm(name)) is not None]
     measured = [(goal, run.of(goal.group, "fast")) for goal in GOALS]
-    missing = dict.fromkeys(goal.what if goal.what != "the same" else goal.group for goal, entries in measured if not entries)
+    missing = [goal.what for goal, entries in measured if not entries]
     return Table(
         name="benchmarks_speed",
         title="Fast paths beside the plain reference",
@@ -109,7 +114,9 @@ def speed_table(run: Run) -> Table:
         caption=(
             f"Matrix product of 2048 x 2048, measured in the same run: {', '.join(rates) or 'not measured'}. The reference is "
             "tests/perf/reference.py: loops over classes, of modules, in float32. Seconds are medians; GFLOP/s count "
-            "multiplications and additions of convolutions and matrix products; % of GEMM is in the path's own precision.",
+            "multiplications and additions of convolutions and matrix products, of KR's critics also those that are left out. "
+            "% of GEMM is 100 where a path takes as long as the matrix product takes for as many operations, each part in its "
+            "own precision: in matching, synthetic images are in float32.",
             *((f"Not measured in this run: {'; '.join(missing)}.",) if missing else ()),
         ),
         text_columns=(0, 1),

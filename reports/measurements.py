@@ -1,8 +1,9 @@
 """The file that `tox -e bench` writes, as typed measurements.
 
 Every entry of the file says in its `extra_info` which side of a comparison it is (`kind`: `fast`, `reference`, or `rate` for
-the machine's matrix product), and where it applies `flops` of one round, `units` (steps in a round), `precision`, and for the
-scaling of a loss `loss`, `method` (label, order and colour of the loss in tables and figures), `sizes`, `base` and `peak_mib`.
+the machine's matrix product), and where it applies `flops` of one round, `float32_flops` (how many of them are in float32
+whatever the precision), `units` (steps in a round), `precision`, and for the scaling of a loss `loss`, `method` (label, order
+and colour of the loss in tables and figures), `sizes`, `base` and `peak_mib`.
 Seconds are medians over rounds.
 """
 
@@ -22,7 +23,10 @@ _VALID = "valid: the path of a file that `tox -e bench` wrote"
 
 @dataclass(frozen=True)
 class Measurement:
-    """One benchmark: median `seconds` of one unit of work, over `rounds`, and `flops` of that unit, where the file has them."""
+    """One benchmark: median `seconds` of one unit of work, over `rounds`, and `flops` of that unit, where the file has them.
+
+    `float32_flops` of these are in float32 whatever the `precision`.
+    """
 
     group: str
     name: str
@@ -30,6 +34,7 @@ class Measurement:
     seconds: float
     rounds: int
     flops: float | None = None
+    float32_flops: float = 0
     precision: str = "fp32"
     loss: str = ""
     method: MethodFacts | None = None
@@ -52,6 +57,7 @@ class Measurement:
             seconds=seconds / units,
             rounds=int(entry["stats"]["rounds"]),
             flops=None if about.get("flops") is None else float(about["flops"]) / units,
+            float32_flops=float(about.get("float32_flops", 0)) / units,
             precision=about.get("precision", "fp32"),
             method=MethodFacts.model_validate(about["method"]) if "method" in about else None,
             **{key: about[key] for key in ("loss", "sizes", "base", "peak_mib", "limit_mib") if key in about},

@@ -1,8 +1,8 @@
 """Each fast path beside its reference, on identical inputs, in one run: `tox -e bench`.
 
 Nothing is asserted of time: `python -m reports --benchmarks benchmarks.json` sets the times beside one another and beside the
-goals. A group is one comparison; `kind` says which side an entry is on, `flops` is the work of one round, `units` how many
-steps a round has.
+goals. A group is one comparison; `kind` says which side an entry is on, `flops` is the work of one round, `float32_flops` the
+part of it that is in float32 whatever the precision, `units` how many steps a round has.
 """
 
 from __future__ import annotations
@@ -49,9 +49,16 @@ def weights():
     return network().init(torch.Generator().manual_seed(0))
 
 
-def matching_flops(shape):
-    """Real images are passed forward, synthetic ones forward and back, to the images alone."""
-    return shape.classes * network().flops * (shape.real + 2 * shape.ipc)
+def matching_work(shape, *, more=0):
+    """Return what an iteration says of its work: real images are passed forward, synthetic ones forward and back, in float32.
+
+    Args:
+        shape: the sizes.
+        more: floating-point operations of the loss.
+
+    """
+    real, syn = (shape.classes * network().flops * count for count in (shape.real, 2 * shape.ipc))
+    return {"flops": real + syn + more, "float32_flops": syn}
 
 
 def iterations_of(name):
@@ -98,12 +105,12 @@ def fast_iteration(shape, objective, precision):
 @iterations_of("dm")
 @pytest.mark.parametrize("side", ["reference", *PRECISIONS])
 def test_dm_iteration(benchmark, shape, side):
-    flops = matching_flops(shape)
+    work = matching_work(shape)
     if side == "reference":
-        measure(benchmark, reference_iteration(shape), rounds=3, kind="reference", flops=flops)
+        measure(benchmark, reference_iteration(shape), rounds=3, kind="reference", **work)
     else:
         iteration = fast_iteration(shape, METHODS["dm"].objective(), side)
-        measure(benchmark, iteration, rounds=7, warm_up=2, kind="fast", flops=flops, precision=side)
+        measure(benchmark, iteration, rounds=7, warm_up=2, kind="fast", precision=side, **work)
 
 
 @pytest.mark.benchmark(group="real features")
@@ -181,14 +188,14 @@ def test_kr_critics(benchmark, n, m, side):
 @pytest.mark.parametrize("side", ["reference", *PRECISIONS])
 def test_kr_iteration(benchmark, shape, side):
     dim = network().features_dim
-    flops = matching_flops(shape) + 4 * shape.classes * 100 * (shape.real + shape.ipc) * dim * 128
+    work = matching_work(shape, more=4 * shape.classes * 100 * (shape.real + shape.ipc) * dim * 128)
     if side == "reference":
         start = init_critics(torch.empty(shape.classes, 1, dim), hidden=128, generator=torch.Generator().manual_seed(0))
         loop = reference_iteration(shape, reference.critic_loss(start))
-        measure(benchmark, loop, rounds=1, warm_up=0, kind="reference", flops=flops)
+        measure(benchmark, loop, rounds=1, warm_up=0, kind="reference", **work)
     else:
         iteration = fast_iteration(shape, METHODS["kr"].objective(precision=side), side)
-        measure(benchmark, iteration, rounds=3, kind="fast", flops=flops, precision=side)
+        measure(benchmark, iteration, rounds=3, kind="fast", precision=side, **work)
 
 
 @pytest.mark.parametrize("kind", ["reference", "fast"])

@@ -62,13 +62,28 @@ def test_the_table_has_ratios_rates_and_verdicts():
         ("fp32", "80", "yes: 80"),  # 160 of 200 GFLOP/s: each is measured by the rate in its own precision
         ("bf16", "80", "yes: 80"),
     ]
-    assert table["KR critics, 10 classes, 100 steps, 256 real + 10"][0][-1] == "no: 2.5"
-    assert table["the same"][0][-2:] == ["at most 1.5 GEMM floors", "no: 2"]
+    critics = table["KR critics, 10 classes, 100 steps, 256 real + 10"][0]
+    assert critics[3:] == ["2.50", "100", "50", "at least 80 % of the matrix product's rate", "no: 50"]
     assert table["Sinkhorn loss and gradient, 10 classes, 256 x 10"][0][1:] == [
         "", "90 ms", "", "", "", "at most 0.15 DM iterations", "yes: 0.1",
     ]  # fmt: skip
     assert table["evaluation epoch over 100 images"][0][1:4] == ["400 ms", "100 ms", "4.00"]  # a round has five
     assert table["run_all.py --list"][0][-1] == "yes: 0.3"
+
+
+def test_the_share_of_the_products_rate_counts_each_part_in_its_own_precision():
+    gemm = [
+        Measurement("gemm", "", "rate", 1.0, 1, flops=rate, precision=name) for name, rate in (("fp32", 100), ("bf16", 400))
+    ]
+
+    def share(precision, *measured):
+        entry = Measurement("dm iteration", "", "fast", 2.0, 1, flops=500, float32_flops=100, precision=precision)
+        (row,) = speed_table(Run((*measured, entry), "")).rows
+        return row.cells[4].value
+
+    assert share("bf16", *gemm) == pytest.approx(100)  # 400 in bfloat16 and 100 in float32 take a second each
+    assert share("fp32", *gemm) == pytest.approx(250)
+    assert share("bf16", gemm[1]) is None
 
 
 def test_what_was_not_measured_is_named():
