@@ -92,6 +92,24 @@ def test_a_failing_compiler_falls_back(monkeypatch):
     assert kernel.note == "eager: compiling failed (InductorError)"
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_features_with_gradient_are_in_float32_chunks_in_every_precision(precision):
+    compute, sizes = Compute(torch.device("cpu"), precision, 1, chunk_bytes=10 * 4 * NETWORK.first_map), []
+
+    def eager(images, *tensors):
+        sizes.append(len(images))
+        return NETWORK.features(images, tensors)
+
+    images = IMAGES.clone().requires_grad_()
+    features = compute.features_with_gradient(eager, NETWORK, images, WEIGHTS)
+    assert sizes == [10, 10, 10, 7]
+    assert relative_error(features.detach(), exact_features()) < 1e-5
+    exact = IMAGES.double().requires_grad_()
+    (slope,) = torch.autograd.grad(features.square().sum(), images)
+    (exact_slope,) = torch.autograd.grad(NETWORK.features(exact, double(WEIGHTS).all).square().sum(), exact)
+    assert relative_error(slope, exact_slope) < 1e-4
+
+
 def test_chunks_leave_no_rest_where_that_can_be():
     compute, half = (Compute.choose(device="cpu", precision=precision) for precision in ("fp32", "bf16"))
     usual = fit("convnet", (1, 28, 28), classes=10, width=128, depth=None)
