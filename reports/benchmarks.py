@@ -28,13 +28,10 @@ def _own_share(run: Run, entry: Measurement) -> float | None:
     """Return the percent of the rate of the matrix product, measured in the same run; each part's in its own precision."""
     if entry.flops is None:
         return None
-    work = {entry.precision: entry.flops - entry.float32_flops}
-    work["fp32"] = work.get("fp32", 0) + entry.float32_flops
-    rates = {precision: run.gemm(precision) for precision, flops in work.items() if flops}
-    if None in rates.values():
-        return None
-    least = sum(work[precision] / rate for precision, rate in rates.items() if rate)  # seconds at the rate of the product
-    return 100 * least / entry.seconds
+    parts = (entry.precision, entry.flops - entry.float32_flops), ("fp32", entry.float32_flops)
+    rates = [(flops, run.gemm(precision)) for precision, flops in parts if flops]
+    seconds = [flops / rate for flops, rate in rates if rate]  # of each part, at the rate of the product
+    return 100 * sum(seconds) / entry.seconds if len(seconds) == len(rates) else None
 
 
 def _iterations(run: Run, entry: Measurement, *, group: str = "dm iteration") -> float | None:
@@ -75,7 +72,7 @@ _TRANSPORT = [
 
 
 def _near_the_product(group: str, what: str) -> Goal:
-    """Return the goal of what consists of products and convolutions, nearly."""
+    """Return the goal of a path that consists almost only of products and convolutions."""
     return Goal(group, what, _own_share, "at least", 80, "% of the matrix product's rate")
 
 

@@ -140,24 +140,25 @@ def test_synthetic_features(benchmark, side):
     """Forward, and back to the images; in float32 in every run."""
     images, start = initial_images(given()).images.requires_grad_(), weights()
     flops = 2 * len(images) * network().flops
+
+    def both_ways(features_of):
+        return torch.autograd.grad(features_of(images).sum(), images)
+
     if side == "reference":
         net = reference.reference_network(network(), start.parameters).requires_grad_(False)
 
-        def features_of(images):
+        def loop(images):
             return torch.cat([net.embed(part) for part in images.split(DIGITS.ipc)])
 
-    else:
-        compute = given().compute
-        kernel = compute.kernel("features with gradient", network(), flops)
+        measure(benchmark, both_ways, loop, rounds=3, kind="reference", flops=flops)
+        return
+    compute = given(side).compute
+    kernel = compute.kernel("features with gradient", network(), flops)
 
-        def features_of(images):
-            return compute.features_with_gradient(kernel, network(), images, start)
+    def chunks(images):
+        return compute.features_with_gradient(kernel, network(), images, start)
 
-    def both_ways():
-        return torch.autograd.grad(features_of(images).sum(), images)
-
-    about = {"kind": "reference"} if side == "reference" else {"kind": "fast", "precision": side}
-    measure(benchmark, both_ways, rounds=7, warm_up=2, flops=flops, **about)
+    measure(benchmark, both_ways, chunks, rounds=7, warm_up=2, kind="fast", flops=flops, precision=side)
 
 
 @pytest.mark.parametrize("side", ["reference", *PRECISIONS])
