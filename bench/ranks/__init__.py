@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import interrupts
@@ -97,14 +98,19 @@ class Ranks:
         distributed: Any = torch.distributed
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        # The functions of this module keep the group that exists when it is imported, as a default argument. Torch's optimizers
+        # import it. If they did so inside the block, the group's threads would outlive the block, and a thread that still lets
+        # go of a tensor while Python ends aborts the process. Imported here, it finds no group.
+        import_module("torch.distributed.nn.functional")
         self._call(distributed.init_process_group, backend, timeout=_TIMEOUT)
         self._stores.append(distributed.TCPStore(host, port, is_master=False))
         try:
             yield
         finally:
-            with suppress(RuntimeError):  # one that has died needs no farewell
-                if self.leads:
+            if self.leads:
+                with suppress(LostWorkersError):  # one that has died needs no farewell
                     self._send(None)
+            with suppress(RuntimeError):  # it may have lost a rank
                 distributed.destroy_process_group()
 
     def run(self, command: Callable[[], int]) -> int:

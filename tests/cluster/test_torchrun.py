@@ -54,6 +54,28 @@ class Keeping:
         return distance(real, syn)
 """
 
+THREADS = """
+import sys
+from pathlib import Path
+
+import torch
+
+from bench.ranks import Ranks
+
+
+def of_the_group():
+    return [name for path in Path("/proc/self/task").glob("*/comm") if "gloo" in (name := path.read_text())]
+
+
+ranks = Ranks.of_environment()
+with ranks.joined():
+    torch.optim.SGD([torch.zeros(1)])  # imports much of torch
+    assert of_the_group()
+    if not ranks.leads and "waits" in sys.argv:
+        ranks.follow(print)
+assert not of_the_group(), of_the_group()
+"""
+
 
 def documented():
     """Return the arguments of the command in the documentation, after `torchrun`."""
@@ -118,6 +140,14 @@ def test_ranks_give_what_one_process_gives(count, methods, command, one_process,
             assert evaluation["accuracies"] == pytest.approx(wanted["accuracies"], abs=0.6)  # an image or two of 359
             assert evaluation["hardware"]["ranks"] == count
     assert {path.suffix for path in (out / "records").iterdir() if path.is_file()} == {".json", ".safetensors"}
+
+
+@pytest.mark.parametrize("follower", ["waits", "leaves"])
+def test_no_thread_of_the_group_is_left_when_python_ends(follower, command, tmp_path):
+    file = tmp_path / "threads.py"
+    file.write_text(THREADS)
+    status, _, stderr = command(*TORCHRUN, "--standalone", "--nproc-per-node=2", file, follower, PYTHONPATH=str(ROOT))
+    assert status == 0, stderr
 
 
 @pytest.fixture
