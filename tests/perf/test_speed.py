@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import reference
 import torch
-from setting import Shape, features, loss_and_slope, measure, task, workers
+from setting import CPU, Shape, features, loss_and_slope, measure, task, workers
 
 from bench import evaluate
 from bench.augment import Augmentation
+from bench.compute import resolve_precision
 from bench.matching import class_members, draw_real, initial_images, match, normalise
 from bench.training import Trainer
 from methods import METHODS
@@ -28,7 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DIGITS = Shape(test=10_000)
 SMALL = Shape(real=64, ipc=1)
 """An iteration of the profile `cpu`, IPC 1."""
-PRECISIONS = ["fp32", "bf16"]
+EMULATED = pytest.mark.skipif(
+    resolve_precision("auto", CPU) == "fp32", reason="this processor has no bfloat16: one matrix product can take minutes"
+)
+PRECISIONS = ["fp32", pytest.param("bf16", marks=EMULATED)]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 EPOCHS = 4
 """Of one round: the schedule trains one more."""
