@@ -61,7 +61,8 @@ def listening(signals: Iterable[int] = SIGNALS, *, follow: bool = False, once: b
     Args:
         signals: which.
         follow: whether another process decides when this one ends: then a signal is noted, and no more.
-        once: whether signals after the first one change nothing, because another process sends them.
+        once: whether signals after the first one change nothing, because another process sends them. It is not lost then: where
+            nothing has asked for it, it ends the block.
 
     """
     if threading.current_thread() is not threading.main_thread():
@@ -75,10 +76,14 @@ def listening(signals: Iterable[int] = SIGNALS, *, follow: bool = False, once: b
     try:
         yield
     finally:
-        disarm()
-        _received.clear()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with held(heard):  # one that comes now has the effect that it had before the block
+            disarm()
+            noted = tuple(_received)
+            _received.clear()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if once and noted:
+            raise Interrupted(noted[0])
 
 
 @contextmanager

@@ -58,11 +58,9 @@ def _run(text: str) -> str:
     assert _runner is not None
     try:
         with interrupts.listening((signal.SIGTERM,), once=True):
-            text = run_cell(_runner, text).model_dump_json()
-            interrupts.check()
+            return run_cell(_runner, text).model_dump_json()
     except Interrupted as error:
         os._exit(128 + error.number)  # else the pool would give this worker the next cell
-    return text
 
 
 @dataclass(frozen=True)

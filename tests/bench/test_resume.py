@@ -296,12 +296,29 @@ def test_a_second_signal_does_not_wait():
 
 
 def test_where_another_process_says_it_once_further_signals_change_nothing():
-    with interrupts.listening(once=True):
+    with pytest.raises(Interrupted) as error, interrupts.listening(once=True):
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
-        with pytest.raises(Interrupted) as error:
-            interrupts.check()
-        assert error.value.number == signal.SIGTERM
+        interrupts.check()
+    assert error.value.number == signal.SIGTERM
+
+
+def test_a_signal_that_another_process_says_once_is_not_lost_where_nothing_asks_for_it():
+    with pytest.raises(Interrupted) as error, interrupts.listening(once=True):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert error.value.number == signal.SIGTERM
+
+
+def test_a_signal_in_the_last_instant_has_the_effect_that_it_had_before(monkeypatch):
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    monkeypatch.setattr(interrupts, "disarm", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        with interrupts.listening(once=True):
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
 
 
 def test_a_signal_that_is_ignored_stays_so():
