@@ -124,7 +124,7 @@ def test_what_was_measured_on_another_processor_lies_within_the_error_that_is_st
         specs, estimates = documented(records, threads)
         error = math.exp(min(estimates.distilling.error_elsewhere, estimates.evaluating.error_elsewhere))
         assert 1 / error < sum(map(estimates.seconds, specs)) / measured_seconds < error
-        assert error > 2
+        assert all(model.error_elsewhere > model.error for model in (estimates.distilling, estimates.evaluating))
         assert re.search(
             rf"distilling x/÷ {math.exp(estimates.distilling.error_elsewhere):.2g}, .* of the same name", estimates.basis
         )
