@@ -69,19 +69,21 @@ def listening(signals: Iterable[int] = SIGNALS, *, follow: bool = False, once: b
         yield
         return
     heard = [number for number in signals if follow or once or signal.getsignal(number) is not signal.SIG_IGN]
-    handlers = dict.fromkeys(heard, _remember if follow else _note_first if once else _note) | (
-        {signal.SIGALRM: _end} if hasattr(signal, "setitimer") else {}
-    )
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    timers = [signal.SIGALRM] if hasattr(signal, "setitimer") else []
+    note = _remember if follow else _note_first if once else _note
+    before = {number: signal.signal(number, _end) for number in timers} | {
+        number: signal.signal(number, note) for number in heard
+    }
     try:
         yield
     finally:
-        with held(heard):  # one that comes now has the effect that it had before the block
-            disarm()
-            noted = tuple(_received)
-            _received.clear()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, before[number])  # from here on a signal has the effect that it had before
+        disarm()
+        for number in timers:
+            signal.signal(number, before[number])
+        noted = tuple(_received)
+        _received.clear()
         if once and noted:
             raise Interrupted(noted[0])
 

@@ -312,7 +312,7 @@ def test_a_signal_that_another_process_says_once_is_not_lost_where_nothing_asks_
 def test_a_signal_in_the_last_instant_has_the_effect_that_it_had_before(monkeypatch):
     came = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
-    monkeypatch.setattr(interrupts, "disarm", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(interrupts, "disarm", lambda: signal.raise_signal(signal.SIGTERM))
     try:
         with interrupts.listening(once=True):
             pass
