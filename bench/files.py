@@ -1,15 +1,18 @@
-"""Reading files that users name: what is opened, what is refused, and in which words."""
+"""Files: reading those that users name, writing whole files, checksums."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import stat
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from bench.errors import UsageError
+from bench.errors import UnwritableError, UsageError
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -76,3 +79,32 @@ def reading(file: Path) -> Iterator[None]:
         raise UsageError(
             f"{file} cannot be read: it is damaged or of another format ({type(error).__name__}: {error})"
         ) from error
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it takes that place when the block ends well, and is removed when it does not.
+
+    Raises:
+        UnwritableError: where that cannot be done.
+
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UnwritableError.of(error, path) from error
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,20 +1,26 @@
-"""Libraries that load at their first use.
+"""Libraries and registry entries that are imported at their first use.
 
 Importing torch takes seconds, but `run_all.py --list` and the answer to a typing error should come at once. Files that are
-imported before any work starts therefore take the heavy libraries, and the engine's own heavy modules, from here:
+imported before any work starts therefore take the heavy libraries from here:
 
-    from bench.lazy import matching, torch
+    from bench.lazy import numpy as np
+    from bench.lazy import torch
 
-Each name is a stand-in for a module; the module is imported when one of its attributes is first asked for, so such a file uses
-`torch.stack(...)` inside functions and names no attribute of torch while it is being imported. Type checkers see the real
-modules. No import stands inside a function, and files that are imported when work starts import torch as usual.
+Each name is a stand-in for a module, which is imported when one of its attributes is first asked for. Such a file uses
+`torch.stack(...)` inside functions only, and names no attribute of torch while it is being imported. Type checkers see the real
+modules. Files that are imported when work starts import torch as usual.
+
+What is ours and heavy is named by a string, `"module:NAME"`, in a `Registry` or for `pkgutil.resolve_name`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
+from pkgutil import resolve_name
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import geomloss as geomloss
@@ -33,44 +39,17 @@ if TYPE_CHECKING:
     import sklearn as sklearn
     import sklearn.cluster
     import sklearn.datasets
+    import sklearn.linear_model
     import threadpoolctl as threadpoolctl
     import torch as torch
     import torchvision as torchvision
-
-    from bench import compute as compute
-    from bench import console as console
-    from bench import distances as distances
-    from bench import evaluate as evaluate
-    from bench import hardware as hardware
-    from bench import matching as matching
-    from bench import recorder as recorder
-    from bench import runner as runner
-    from bench import threads as threads
-    from bench import timing as timing
-    from bench import training as training
-    from bench.networks import network as network
-    from bench.ranks import parts as parts
 
 _LIBRARIES = (
     *("geomloss", "numpy", "ot", "pandas", "PIL", "pyarrow", "safetensors", "scipy", "sklearn", "threadpoolctl"),
     *("torch", "torchvision"),
 )
-_ENGINE = (
-    *(
-        "compute",
-        "console",
-        "distances",
-        "evaluate",
-        "hardware",
-        "matching",
-        "networks.network",
-        "ranks.parts",
-        "recorder",
-        "runner",
-        "threads",
-    ),
-    *("timing", "training"),
-)
+
+Entry = TypeVar("Entry")
 
 
 class _Lazy(ModuleType):
@@ -89,26 +68,57 @@ class _Lazy(ModuleType):
         return getattr(module, attribute)
 
 
-def lazy_module(name: str) -> ModuleType:
-    """Return a stand-in for the module of that name, for packages beside the engine, which it does not know.
-
-    Type checkers are told the real module in the place where this is called:
-
-        if TYPE_CHECKING:
-            from reports import report
-        else:
-            report = lazy_module("reports.report")
-    """
-    return _Lazy(name)
-
-
-_modules = {name: _Lazy(name) for name in _LIBRARIES} | {name.rpartition(".")[2]: _Lazy(f"bench.{name}") for name in _ENGINE}
+_modules = {name: _Lazy(name) for name in _LIBRARIES}
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> ModuleType:
-        """Return the stand-in for the library or module `name`."""
+        """Return the stand-in for the library `name`."""
         try:
             return _modules[name]
         except KeyError:
             raise AttributeError(f"bench.lazy offers no module {name!r}") from None
+
+
+class Registry(Mapping[str, Entry]):
+    """Entries by name, each imported from its location `"module:NAME"` when it is first asked for.
+
+    METHODS = Registry({"kr": "methods.losses.kr:METHOD"})
+    """
+
+    def __init__(self, locations: Mapping[str, str]) -> None:
+        """Take the location of each entry; nothing is imported."""
+        self.locations = dict(locations)
+        self._entries: dict[str, Entry] = {}
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            self._entries[name] = resolve_name(self.locations[name])
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.locations
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.locations)
+
+    def __len__(self) -> int:
+        return len(self.locations)
+
+
+def autograd_function(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a differentiable function with a gradient of its own, for a file that imports torch lazily.
+
+    Args:
+        forward: `(ctx, *inputs) -> output`, as of `torch.autograd.Function`.
+        backward: `(ctx, *gradients) -> gradients of the inputs`, likewise.
+
+    """
+
+    @cache
+    def function() -> Any:
+        torch = import_module("torch")
+        methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+        return type(forward.__name__, (torch.autograd.Function,), methods)
+
+    return lambda *inputs: function().apply(*inputs)

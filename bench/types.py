@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+Precision = Literal["auto", "fp32", "bf16"]
+"""The precision of some passes through networks; `auto` is the run's."""
+
+RunPrecision = Literal["fp32", "bf16"]
+"""The precision of a run, when `auto` has been decided."""
+
+
+class Shaped(Protocol):
+    """A dataset's name, classes and image shape, which are known before it is loaded."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Trace:
-    """What distilling left behind: the loss of each iteration, seconds by stage and by iteration, how kernels were run.
+    """The course of distilling: the loss of each iteration, seconds by stage and by iteration, how kernels were run.
 
     `norms`: the root mean square of all images at the start and at the end, in normalised units. `angle`: by how much an
     iteration turned an image, in radians, on average. Both are None where nothing was optimised. `snapshots`: the images at
@@ -85,16 +103,18 @@ class Trace:
 class SyntheticSet:
     """Images to train on, float32 `[N, channels, H, W]` in normalised units, and their labels.
 
-    These are int64 `[N]`, or, where a set has soft labels, the probability of each class, float32 `[N, classes]`.
+    Labels are int64 `[N]`, or, if a set has soft labels, the probability of each class, float32 `[N, classes]`. `lr` is the
+    learning rate of training on the images, if it was learned with them; `eval.lr=own` uses it.
     """
 
     images: Tensor
     labels: Tensor
     trace: Trace = Trace()
+    lr: float | None = None
 
     def to(self, device: torch.device | str) -> SyntheticSet:
         """Return the set on a device."""
-        return SyntheticSet(self.images.to(device), self.labels.to(device), self.trace)
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
 class Objective(Protocol):
@@ -117,10 +137,11 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a loss in the second form gets at each call, as its keyword argument `context`.
+    """What a loss with the keyword argument `context` receives at each call.
 
     `step`: the number of the iteration, from 0, of `iterations`. `labels`: the class of each row of the features, `[C]`.
-    `classes`: the names of all classes, in the order of labels. Where ranks share a cell, the rows are of some classes only.
+    `classes`: the names of all classes, in the order of labels. In a cell that several processes share,
+    the rows are of some classes only.
     """
 
     step: int
@@ -130,7 +151,7 @@ class LossContext:
 
 
 class ContextObjective(Protocol):
-    """A loss in the second form: it also gets the step and the classes. Each cell has a new one, so it may keep state."""
+    """A loss that also receives `context`: the step and the classes. Each cell has a new one, so it may keep state."""
 
     def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator, context: LossContext) -> Tensor:
         """Return the loss of each class, `[C]`; see `Objective`."""

@@ -14,7 +14,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import UsageError
-from bench.storage import atomic
+from bench.files import atomic
 from bench.types import Split
 from datasets.reading import is_file
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bench.protocol import Protocol
+from bench.cells.protocol import Protocol
 from bench.types import Bundle
 from datasets.fingerprint import Fingerprint
 from datasets.held_out import held_out

@@ -1,46 +1,47 @@
 """The registry of methods: one file a method, one line here.
 
-Each file holds a `METHOD`: its settings, presets, label, citation, order and colour, and how it distills.
+A file holds a `METHOD`, which describes it: its settings, presets, label, citation, order and colour, and its procedure. To add
+one, write its file in `losses/`, `procedures/` or `selections/`, and add its line to `METHODS`. docs/adding.md has examples.
+May import all of `bench` but `plan` and `command`; of `running` the names of the executors alone.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-
+from bench.cells.method import Method
+from bench.cells.protocol import SECTIONS
 from bench.errors import UsageError, unknown
-from bench.executors import OWNERS
-from bench.method import Method
-from bench.protocol import SECTIONS
-from methods.released import PREFIX, released_method
-from methods.user import user_method
+from bench.lazy import Registry
+from bench.running.executors import OWNERS
+from methods.outside.released import PREFIX, released_method
+from methods.outside.user import user_method
 
-_FILES = (
-    "random",
-    "herding",
-    "kcenter",
-    "kmeans",
-    "dc",
-    "dsa",
-    "cafe",
-    "dm",
-    "kr",
-    "sinkhorn",
-    "emd",
-    "whole",
+METHODS: Registry[Method] = Registry(
+    {
+        "random": "methods.selections.random:METHOD",
+        "herding": "methods.selections.herding:METHOD",
+        "kcenter": "methods.selections.kcenter:METHOD",
+        "kmeans": "methods.selections.kmeans:METHOD",
+        "dc": "methods.procedures.gradient:DC",
+        "dsa": "methods.procedures.gradient:DSA",
+        "cafe": "methods.procedures.cafe:METHOD",
+        "dm": "methods.losses.dm:METHOD",
+        "kr": "methods.losses.kr:METHOD",
+        "sinkhorn": "methods.losses.sinkhorn:METHOD",
+        "emd": "methods.losses.emd:METHOD",
+        "whole": "methods.selections.whole:METHOD",
+    }
 )
 
-METHODS: dict[str, Method] = {name: import_module(f"methods.{name}").METHOD for name in _FILES}
 
-
-def find_method(text: str) -> Method:
+def find_method(spelling: str) -> Method:
     """Return the method that a name, `file.py:function` or `set:PATH` means; raise `UsageError` that names the valid ones."""
-    if text.startswith(PREFIX):
-        return released_method(text)
-    if ":" not in text:
-        if text not in METHODS:
-            raise unknown("method", text, [*METHODS, "path/to/file.py:function", f"{PREFIX}PATH"])
-        return METHODS[text]
-    name = text.rpartition(":")[2]
+    if spelling.startswith(PREFIX):
+        return released_method(spelling)
+    if ":" not in spelling:
+        if spelling not in METHODS:
+            raise unknown("method", spelling, [*METHODS, "path/to/file.py:function", f"{PREFIX}PATH"])
+        return METHODS[spelling]
+    name = spelling.rpartition(":")[2]
     if name in (taken := {*METHODS, *SECTIONS, *OWNERS}):
-        raise UsageError(f"--methods {text!r}: the name {name!r} is taken; valid: any but {', '.join(sorted(taken))}")
-    return user_method(text)
+        raise UsageError(f"--methods {spelling!r}: the name {name!r} is taken; valid: any but {', '.join(sorted(taken))}")
+    return user_method(spelling)

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
-
-from bench.lazy import lazy_module
-
-if TYPE_CHECKING:
-    from reports import report
-else:
-    report = lazy_module("reports.report")
+from pkgutil import resolve_name
+from typing import TextIO
 
 
 def write_report(
@@ -39,4 +33,6 @@ def write_report(
         UsageError: where there is no record with results, a format is unknown, or the report cannot be written.
 
     """
-    return report.write_report((out, *others), target=target, formats=formats, wanted=wanted, log=log)
+    write = resolve_name("reports.report:write_report")
+    page: Path = write((out, *others), target=target, formats=formats, wanted=wanted, log=log)
+    return page

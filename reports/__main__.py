@@ -13,17 +13,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
 
 from bench.errors import UsageError
-from bench.lazy import lazy_module
 from reports import write_report
-
-if TYPE_CHECKING:
-    from reports import benchmarks, check, compare, export
-else:
-    names = ("benchmarks", "check", "compare", "export")
-    benchmarks, check, compare, export = (lazy_module(f"reports.{name}") for name in names)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status: 0; with `--check` 1 where a cell fell; 2 on a user's mistake."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["export"]:
-        return export.main(arguments[1:])
+        status: int = resolve_name("reports.export.export:main")(arguments[1:])
+        return status
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.against and not options.check:
@@ -60,13 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.check:
             if len(outs) > 1:
                 raise UsageError("--check takes one folder; valid: a single --out")
-            outcome = check.check_report(outs[0], options.against)
+            outcome = resolve_name("reports.verdicts.check:check_report")(outs[0], options.against)
             sys.stdout.write(outcome.text)
             return 1 if outcome.fell else 0
         if options.benchmarks is not None:
-            page = benchmarks.write_benchmarks(options.benchmarks, *outs, target=options.target)
+            page = resolve_name("reports.speed.benchmarks:write_benchmarks")(options.benchmarks, *outs, target=options.target)
         elif options.compare:
-            page = compare.write_changes(outs, target=options.target, formats=formats)
+            page = resolve_name("reports.compare:write_changes")(outs, target=options.target, formats=formats)
         else:
             page = write_report(*outs, target=options.target, formats=formats)
         sys.stdout.write(f"report: {page}\n")

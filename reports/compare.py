@@ -7,10 +7,10 @@ from pathlib import Path, PurePath
 from typing import TextIO
 
 from bench.errors import UsageError
-from reports.changes import changes
-from reports.reading import read_records
+from reports.frames.reading import read_records
+from reports.frames.results import Results
 from reports.report import chosen_formats, write_table
-from reports.results import Results
+from reports.statistics.changes import changes
 from reports.swap import swapped
 from reports.tables.changes import changes_frame, changes_table
 from reports.tables.table import environment

@@ -11,20 +11,20 @@ from typing import TextIO
 import pandas as pd
 
 from bench.errors import unknown
-from reports.answer import answer
-from reports.cards import decks
-from reports.cells import summary, table2_cells
-from reports.charts import charts
-from reports.drawing import figures_drawn, get_ready
-from reports.formats import write_csv
-from reports.images import write_images
-from reports.names import Column
-from reports.page import Page, groups, ordered, render_page
-from reports.reading import Finished, read_records
-from reports.results import Results
+from reports.figures.drawing import figures_drawn, get_ready
+from reports.frames.names import Column
+from reports.frames.reading import Finished, read_records
+from reports.frames.results import Results
+from reports.page.cards import decks
+from reports.page.charts import charts
+from reports.page.images import write_images
+from reports.page.page import Page, groups, ordered, render_page
+from reports.statistics.answer import answer
 from reports.swap import swapped
 from reports.tables import FORMATS, TABLES
+from reports.tables.formats import write_csv
 from reports.tables.table import Table
+from reports.verdicts.cells import summary, table2_cells
 
 ALL_FORMATS = ("html", "md", "tex", "csv", "parquet", "png", "svg", "pdf")
 

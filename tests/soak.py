@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.storage import read_folder  # noqa: E402
+from bench.records.storage import read_folder  # noqa: E402
 
 GRID = ("--methods", "random,dm,emd", "--ipc", "1,2", "--seeds", "0,1", "--precision", "fp32", "--threads", "1")
 TINY = ("--iterations=3", "--eval-nets=2", "--set=eval.epochs=5", "--set=network.width=8", "--set=match.real_batch=8")

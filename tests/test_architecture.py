@@ -20,8 +20,16 @@ OWN = {*MAY_IMPORT, "run_all", "tests"}
 FILES = [ROOT / "run_all.py", *sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))]
 
 ENGINE_FOR_READERS = {
-    *("bench.errors", "bench.lazy", "bench.networks", "bench.protocol", "bench.records", "bench.seeding", "bench.settings"),
-    *("bench.cores", "bench.files", "bench.sets", "bench.spec", "bench.storage", "bench.types"),
+    *(
+        "bench.errors",
+        "bench.lazy",
+        "bench.networks",
+        "bench.cells.protocol",
+        "bench.records.record",
+        "bench.seeding",
+        "bench.cells.settings",
+    ),
+    *("bench.machine.cores", "bench.files", "bench.sets", "bench.cells.spec", "bench.records.storage", "bench.types"),
 }
 """The modules of the engine that datasets and reports may use: descriptions, records and errors, but nothing that computes."""
 

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.networks import check_network, network_label, parse_network
 from bench.networks.base import Architecture
 from bench.networks.cost import cost_of
+from bench.networks.names import check_network, network_label, parse_network
 from bench.networks.weights import Weights, initial_weights
 
 Kind = Literal["features", "features with gradient", "logits", "layers"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,7 @@ class Weights:
 
     def detached(self) -> Weights:
         """Return the weights without gradients; they share memory with these."""
-        return self._map(Tensor.detach)
+        return self._map(lambda tensor: tensor.detach())
 
     def select(self, index: int) -> Weights:
         """Return one network's weights of those that `stack` put together."""
@@ -47,8 +50,31 @@ class Weights:
         buffers = zip(*(weights.buffers for weights in networks), strict=True)
         return Weights(tuple(map(torch.stack, parameters)), tuple(map(torch.stack, buffers)))
 
+    def packed(self, name: object, *, copy: bool = True) -> dict[str, Tensor]:
+        """Return the tensors by names that begin with `name`, for a file; copies, unless `copy` is False."""
+        named = {f"{name} parameter {index}": tensor.detach() for index, tensor in enumerate(self.parameters)}
+        named |= {f"{name} buffer {index}": tensor for index, tensor in enumerate(self.buffers)}
+        return {key: tensor.clone() for key, tensor in named.items()} if copy else named
+
+    @staticmethod
+    def unpacked(tensors: Mapping[str, Tensor], name: object = 0) -> Weights:
+        """Return the weights that `packed` was called on, in the memory format of fresh ones."""
+        parameters, buffers = (_numbered(tensors, f"{name} {kind} ") for kind in ("parameter", "buffer"))
+        return Weights(parameters, buffers)
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> Weights:
         return Weights(tuple(map(function, self.parameters)), tuple(map(function, self.buffers)))
+
+
+def _numbered(tensors: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, ...]:
+    """Return the tensors with a prefix, in the order of the numbers that follow it."""
+    count = sum(name.startswith(prefix) for name in tensors)
+    return tuple(_in_usual_format(tensors[f"{prefix}{index}"]) for index in range(count))
+
+
+def _in_usual_format(tensor: Tensor) -> Tensor:
+    """Return the values of a weight; those of convolutions have their channels last in memory."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
 def initial_weights(module: nn.Module, generator: torch.Generator) -> Weights:
@@ -65,10 +91,10 @@ def initial_weights(module: nn.Module, generator: torch.Generator) -> Weights:
 
 def _draw(layer: nn.Module, name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Return the initial values of one parameter of a layer."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
+    if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
         bound = layer.weight[0].numel() ** -0.5
         values = torch.empty(shape).uniform_(-bound, bound, generator=generator)
-        return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
-    if isinstance(layer, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+        return _in_usual_format(values)
+    if isinstance(layer, torch.nn.GroupNorm | torch.nn.LayerNorm | torch.nn.BatchNorm2d):
         return torch.ones(shape) if name == "weight" else torch.zeros(shape)
     raise TypeError(f"no initial values for the parameter {name!r} of a {type(layer).__name__}")

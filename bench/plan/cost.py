@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.grid import Shaped
-from bench.lazy import network
-from bench.method import Method
-from bench.spec import RunSpec
+from bench.cells.method import Method
+from bench.cells.spec import RunSpec
+from bench.networks.fitting import fit
+from bench.types import Shaped
 
 GRADIENT = 3
 """A pass through a network with its gradient counts as three passes forward."""
@@ -46,11 +46,10 @@ def operations(spec: RunSpec, method: Method, source: Counted) -> Operations:
     size = spec.protocol.network
 
     def flops(name: str) -> float:
-        return float(network.fit(name, source.shape, classes=classes, width=size.width, depth=size.depth).flops)
+        return float(fit(name, source.shape, classes=classes, width=size.width, depth=size.depth).flops)
 
     images, name = method.passes(spec, classes=classes, images=train)
-    training = spec.protocol.eval or spec.protocol.whole
-    assert training is not None
+    training = spec.protocol.training
     assert training.epochs is not None
     shown = GRADIENT * training.epochs * (train if spec.ipc is None else classes * spec.ipc) + test
     return Operations(

@@ -21,18 +21,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from bench.lazy import hardware
+from bench.cells.method import Method
+from bench.cells.spec import RunSpec
 from bench.lazy import numpy as np
-from bench.method import Method
+from bench.machine.hardware import hardware
 from bench.plan.cost import Counted, Operations, operations, passed
-from bench.records import RecordProblem, RunRecord
-from bench.spec import RunSpec
-from bench.storage import read_record
+from bench.records.record import RecordProblem, RunRecord
+from bench.records.storage import read_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.compute import Compute
+    from bench.machine.compute import Compute
 
 _RIDGE = 0.3
 """The weight of the penalty on the squared logarithm of a factor: one record counts as 1."""
@@ -132,7 +132,7 @@ class Machine:
         """
         if not here and compute.device.type != "cpu":
             return cls("a GPU elsewhere", ranks)
-        return cls.of(hardware.hardware(compute.device) | {"threads": compute.threads, "ranks": ranks})
+        return cls.of(hardware(compute.device) | {"threads": compute.threads, "ranks": ranks})
 
     @property
     def speedup(self) -> float:
@@ -264,9 +264,7 @@ def _kind(spec: RunSpec) -> str:
 
 
 def _evaluation_precision(spec: RunSpec) -> str:
-    training = spec.protocol.eval or spec.protocol.whole
-    assert training is not None
-    return str(training.precision)
+    return str(spec.protocol.training.precision)
 
 
 def usual_machine(records: Sequence[RunRecord]) -> Machine:

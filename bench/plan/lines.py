@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from bench.cells.spec import RunSpec
 from bench.plan import schedule
 from bench.plan.estimates import Estimates
-from bench.spec import RunSpec
 
 _STRAGGLERS = 3
 

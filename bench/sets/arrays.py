@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.files import reading
+from bench.files import atomic, reading
 from bench.lazy import numpy as np
 from bench.sets.distilled import Distillation, DistilledSet, described
-from bench.storage import atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

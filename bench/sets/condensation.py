@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.files import reading
+from bench.files import atomic, reading
 from bench.lazy import torch
 from bench.sets.distilled import Distillation, DistilledSet, described
-from bench.storage import atomic
 
 NETWORK_NAMES = {
     "convnet": "ConvNet",

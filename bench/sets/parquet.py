@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.files import is_file, reading
+from bench.files import atomic, is_file, reading
 from bench.lazy import PIL, pyarrow
 from bench.lazy import numpy as np
 from bench.sets.distilled import Distillation, DistilledSet, described
-from bench.storage import atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa

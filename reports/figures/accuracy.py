@@ -10,13 +10,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from reports.cells import Cell, table2_cells
-from reports.comparable import not_compared
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import legend, palette, panels
-from reports.names import Column
-from reports.published import BEST_CORESET
-from reports.results import Results
+from reports.frames.names import Column
+from reports.frames.published import BEST_CORESET
+from reports.frames.results import Results
+from reports.statistics.comparable import not_compared
+from reports.verdicts.cells import Cell, table2_cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from reports.answer import answer_frame
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import legend, log_axis, palette, panels
-from reports.names import Column
-from reports.results import Results
+from reports.frames.names import Column
+from reports.frames.results import Results
+from reports.statistics.answer import answer_frame
 
 _SPREAD = 0.6
 """How much of the room of a dataset and IPC its losses take."""

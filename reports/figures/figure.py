@@ -11,8 +11,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from reports.formats import write_csv
-from reports.results import Results
+from reports.frames.results import Results
+from reports.tables.formats import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

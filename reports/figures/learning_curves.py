@@ -10,8 +10,8 @@ import pandas as pd
 
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import band, legend, log_axis, palette, panels
-from reports.names import Column
-from reports.results import Results
+from reports.frames.names import Column
+from reports.frames.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

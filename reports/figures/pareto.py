@@ -13,13 +13,13 @@ from adjustText import adjust_text
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from reports.captions import machines_by_column
-from reports.comparable import not_compared
-from reports.comparisons import is_loss
 from reports.figures.figure import Drawing, Figure, settle
 from reports.figures.style import log_axis, palette, panels
-from reports.names import Column, Names
-from reports.results import Results
+from reports.frames.names import Column, Names
+from reports.frames.results import Results
+from reports.statistics.comparable import not_compared
+from reports.statistics.comparisons import is_loss
+from reports.tables.captions import machines_by_column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from scikit_posthocs import critical_difference_diagram
 
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import palette, panels
-from reports.names import Column
-from reports.ranks import FEWEST_BLOCKS, FEWEST_METHODS, average_ranks
-from reports.results import Results
+from reports.frames.names import Column
+from reports.frames.results import Results
+from reports.statistics.ranks import FEWEST_BLOCKS, FEWEST_METHODS, average_ranks
 
 
 def draw(results: Results) -> Iterator[Drawing]:

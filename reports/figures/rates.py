@@ -7,8 +7,8 @@ from typing import cast
 
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import band, legend, log_axis, palette, panels
-from reports.names import Column
-from reports.results import Results
+from reports.frames.names import Column
+from reports.frames.results import Results
 from reports.tables.rates import rates_frame
 
 _PLACE = ["dataset", "ipc"]

@@ -13,8 +13,8 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from reports.names import Column, Names
-from reports.results import Results
+from reports.frames.names import Column, Names
+from reports.frames.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -11,9 +11,9 @@ import seaborn as sns
 
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import panels
-from reports.names import Column
-from reports.results import Results
-from reports.rows import STAGES
+from reports.frames.names import Column
+from reports.frames.results import Results
+from reports.frames.rows import STAGES
 from reports.tables.timing import MEMORY, memory_of_one_kind
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 
 from reports.figures.figure import Drawing, Figure
 from reports.figures.style import panels
-from reports.names import Column
-from reports.results import Results
+from reports.frames.names import Column
+from reports.frames.results import Results
 from reports.tables.transfer import network_labels, transfer_frame
 
 _ROW = ["dataset", "ipc", "method", "variant"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.answer import answer_frame
-from reports.results import Results
+from reports.frames.results import Results
+from reports.statistics.answer import answer_frame
 from reports.tables.answer import answer_table
 from reports.tables.comparisons import best_table, comparisons_frame, comparisons_table, variance_table
 from reports.tables.dd_ranking import dd_ranking_frame, dd_ranking_table

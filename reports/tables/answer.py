@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from reports.answer import Contest, answer, certainty, contests
-from reports.names import Names, protocol_fields, run_precision
-from reports.results import Results
+from reports.frames.names import Names, protocol_fields, run_precision
+from reports.frames.results import Results
+from reports.statistics.answer import Contest, answer, certainty, contests
 from reports.tables.table import Row, Table, TableCell
 
 _WORDS = (

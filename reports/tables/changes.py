@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bench.records import RunRecord
-from reports.captions import machines
-from reports.changes import Change, outcomes
-from reports.comparisons import LEVEL
-from reports.names import Names
-from reports.results import Results
+from bench.records.record import RunRecord
+from reports.frames.names import Names
+from reports.frames.results import Results
+from reports.statistics.changes import Change, outcomes
+from reports.statistics.comparisons import LEVEL
+from reports.tables.captions import machines
 from reports.tables.table import Row, Table, TableCell, number
 
 _WORDS = (

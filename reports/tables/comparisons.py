@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from reports.cells import table2_cells
-from reports.comparable import not_compared_words
-from reports.comparisons import LEVEL, MOST_SEEDS, POWER, Comparison, best_compared, is_loss, losses_compared
-from reports.results import Results
+from reports.frames.results import Results
+from reports.statistics.comparable import not_compared_words
+from reports.statistics.comparisons import LEVEL, MOST_SEEDS, POWER, Comparison, best_compared, is_loss, losses_compared
 from reports.tables.table import Row, Table, TableCell, number
+from reports.verdicts.cells import table2_cells
 
 _WORDS = (
     "Differences of accuracy in points, over the seeds that both have; the networks of a seed are subtracted one by one. "

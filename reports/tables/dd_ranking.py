@@ -22,12 +22,12 @@ from typing import cast
 
 import pandas as pd
 
-from bench.protocol import Training
-from bench.records import RunRecord
-from reports.cells import CORESETS
-from reports.names import flat_settings
-from reports.results import Results
+from bench.cells.protocol import Training
+from bench.records.record import RunRecord
+from reports.frames.names import flat_settings
+from reports.frames.results import Results
 from reports.tables.table import Row, Table, TableCell
+from reports.verdicts.cells import CORESETS
 
 WEIGHT = 0.5
 """The weight of the first term of both scores, the published default."""

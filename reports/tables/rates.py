@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pandas as pd
 
-from reports.captions import machines
-from reports.results import Results
+from reports.frames.results import Results
+from reports.statistics.variance import statistics
+from reports.tables.captions import machines
 from reports.tables.table import Table, TableCell, rows_across
-from reports.variance import statistics
 
 _PLACE = ["dataset", "ipc", "method", "variant"]
 _WORDS = (

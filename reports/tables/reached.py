@@ -7,11 +7,11 @@ from typing import cast
 
 import pandas as pd
 
-from reports.captions import distilled_on
-from reports.published import published
-from reports.results import Results
+from reports.frames.published import published
+from reports.frames.results import Results
+from reports.tables.captions import distilled_on
 from reports.tables.table import Row, Table, TableCell
-from reports.verdicts import incomparable
+from reports.verdicts.verdict import incomparable
 
 _PLACE = ["dataset", "ipc", "method", "variant"]
 _SUBSTITUTE = "dm"

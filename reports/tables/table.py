@@ -12,9 +12,9 @@ from typing import Any, Literal, cast
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from reports.formats import markdown, tex
-from reports.names import Column, Names
-from reports.verdicts import Verdict
+from reports.frames.names import Column, Names
+from reports.tables.formats import markdown, tex
+from reports.verdicts.verdict import Verdict
 
 Format = Literal["md", "tex", "html"]
 

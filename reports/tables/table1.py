@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from reports.cells import Cell, table2_cells
-from reports.names import Column
-from reports.published import BEST_CORESET, BEST_DISTILLATION, published
-from reports.results import Results
+from reports.frames.names import Column
+from reports.frames.published import BEST_CORESET, BEST_DISTILLATION, published
+from reports.frames.results import Results
 from reports.tables.table import Row, Table
 from reports.tables.table2 import numbered_notes, printed_cell
-from reports.verdicts import LEGEND, Verdict
+from reports.verdicts.cells import Cell, table2_cells
+from reports.verdicts.verdict import LEGEND, Verdict
 
 _HEADS = {
     BEST_CORESET: "Best coreset selection",

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports.captions import caption, networks_heading
-from reports.cells import Cell, summary, table2_cells
-from reports.comparable import not_compared_words
-from reports.comparisons import best_compared
-from reports.names import Column
-from reports.published import Published
-from reports.results import Results
+from reports.frames.names import Column
+from reports.frames.published import Published
+from reports.frames.results import Results
+from reports.statistics.comparable import not_compared_words
+from reports.statistics.comparisons import best_compared
+from reports.statistics.variance import Statistics
+from reports.tables.captions import caption, networks_heading
 from reports.tables.table import Row, Table, TableCell
-from reports.variance import Statistics
-from reports.verdicts import BASIS, LEGEND, SIGNS
+from reports.verdicts.cells import Cell, summary, table2_cells
+from reports.verdicts.verdict import BASIS, LEGEND, SIGNS
 
 _PUBLISHED = "In brackets: the published value (Li, Xue and Shi 2025, Table 2 if not said otherwise)."
 _BEST = "Bold: the highest mean of the row among distilled and selected sets; ≈: not distinguishable from it (paired, Holm)."

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from reports.captions import caption, machines_by_column, networks_heading
-from reports.names import Column
-from reports.results import Results
-from reports.rows import STAGES, memory_kind
+from reports.frames.names import Column
+from reports.frames.results import Results
+from reports.frames.rows import STAGES, memory_kind
+from reports.tables.captions import caption, machines_by_column, networks_heading
 from reports.tables.table import Row, Table, TableCell
 
 _WORDS = (

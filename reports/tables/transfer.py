@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pandas as pd
 
-from reports.captions import transfer_caption
-from reports.results import Results
+from reports.frames.results import Results
+from reports.statistics.variance import statistics
+from reports.tables.captions import transfer_caption
 from reports.tables.table import Table, TableCell, rows_across
-from reports.variance import statistics
 
 REFERENCE_NETWORK = "convnet"
 """The network that the others are compared with."""

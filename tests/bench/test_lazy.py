@@ -20,9 +20,7 @@ def run(code: str) -> str:
 
 
 def test_what_is_imported_before_work_starts_imports_nothing_heavy():
-    modules = (
-        "bench.settings, bench.protocol, bench.method, bench.grid, bench.records, bench.listing, methods, datasets, run_all"
-    )
+    modules = "bench.cells.settings, bench.cells.protocol, bench.cells.method, bench.cells.grid, bench.records.record, bench.command.listing, methods, datasets, run_all"
     assert run(f"import sys, {modules}; print([name for name in {HEAVY} if name in sys.modules])") == "[]"
 
 
@@ -30,10 +28,10 @@ def test_a_stand_in_loads_its_module_at_the_first_attribute():
     code = """
 import sys
 from bench.lazy import PIL, matching, safetensors, torch
-assert not {"torch", "PIL", "safetensors", "bench.matching"} & set(sys.modules)
+assert not {"torch", "PIL", "safetensors", "bench.loops.matching"} & set(sys.modules)
 assert torch.ones(2).tolist() == [1, 1]
-assert "torch" in sys.modules and "bench.matching" not in sys.modules
-assert matching.match is sys.modules["bench.matching"].match
+assert "torch" in sys.modules and "bench.loops.matching" not in sys.modules
+assert matching.match is sys.modules["bench.loops.matching"].match
 assert "PIL" not in sys.modules
 # Submodules that importing the library does not load.
 assert PIL.Image.new("L", (2, 2)).size == (2, 2)
@@ -44,7 +42,7 @@ print("done")
 
 
 def test_the_value_is_the_module_s_own():
-    from bench import matching
+    from bench.loops import matching
 
     assert bench.lazy.matching.match is matching.match
     assert isinstance(bench.lazy.torch.zeros(1), sys.modules["torch"].Tensor)

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import torch
 
-from bench.compute import Compute
-from bench.grid import make_specs
-from bench.method import Method, NoSettings
-from bench.protocol import PROFILES, Protocol
+from bench.cells.grid import make_specs
+from bench.cells.method import Method, NoSettings
+from bench.cells.protocol import PROFILES, Protocol
+from bench.cells.settings import Settings
+from bench.cells.spec import RunSpec
+from bench.cells.task import Task
+from bench.machine.compute import Compute
 from bench.seeding import Streams
-from bench.settings import Settings
-from bench.spec import RunSpec
-from bench.task import Task
 from bench.types import Bundle, Split
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bench.storage import write_record
+from bench.records.storage import write_record
 from reports import write_report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))

@@ -11,7 +11,7 @@ import pytest
 from made_records import record
 from PIL import Image
 
-from bench.storage import write_record
+from bench.records.storage import write_record
 from reports import write_report
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python: tox -e browser")

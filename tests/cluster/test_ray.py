@@ -15,7 +15,7 @@ pytest.importorskip("ray", reason="needs requirements-ray.txt: tox -e cluster")
 from ray.cluster_utils import Cluster
 
 import run_all
-from bench.executors import remote
+from bench.running import remote
 
 pytestmark = pytest.mark.xdist_group("ray")
 

@@ -4,7 +4,7 @@ from typing import Literal, get_args, get_origin
 
 import torch
 
-from bench.method import FeatureMatching
+from bench.cells.method import FeatureMatching
 from methods import METHODS
 
 LOSSES = {name: method for name, method in METHODS.items() if isinstance(method, FeatureMatching)}

@@ -8,15 +8,15 @@ import pytest
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 
-from bench.compute import Compute
+from bench.cells.grid import make_specs
+from bench.cells.method import FeatureLoss, FeatureMatching
+from bench.cells.protocol import PROFILES, SECTIONS, ConvNetSize, Match, Protocol, Training
+from bench.cells.settings import _metadata, is_setting
+from bench.cells.task import Task
 from bench.errors import UsageError
-from bench.grid import make_specs
-from bench.matching import initial_images, normalise
-from bench.method import FeatureLoss, FeatureMatching
-from bench.protocol import PROFILES, SECTIONS, ConvNetSize, Match, Protocol, Training
+from bench.loops.images import initial_images, normalise
+from bench.machine.compute import Compute
 from bench.seeding import Streams
-from bench.settings import _metadata, is_setting
-from bench.task import Task
 from bench.types import Bundle, Split
 from methods import METHODS, find_method
 

@@ -16,7 +16,7 @@ import torch
 from clouds import LOSSES, VARIANTS, central_differences, clouds, coincidences, generator, loss, loss_and_gradient
 
 from bench.errors import UsageError
-from bench.threads import Workers
+from bench.machine.threads import Workers
 from methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.compute import Compute, resolve_precision
-from bench.hardware import hardware
+from bench.machine.compute import Compute, resolve_precision
+from bench.machine.hardware import hardware
 
 HERE = Path(__file__).parent
 

@@ -8,13 +8,13 @@ from functools import cache
 
 import torch
 
-from bench.compute import Compute
-from bench.protocol import PROFILES
+from bench.cells.protocol import PROFILES
+from bench.cells.spec import RunSpec
+from bench.cells.task import Task
+from bench.machine.compute import Compute
+from bench.machine.threads import Workers
+from bench.machine.timing import peak_memory_mib, reset_peak_memory
 from bench.seeding import Streams
-from bench.spec import RunSpec
-from bench.task import Task
-from bench.threads import Workers
-from bench.timing import peak_memory_mib, reset_peak_memory
 from bench.types import Bundle, Split
 from methods import METHODS
 

@@ -8,14 +8,15 @@ import test_speed
 import torch
 from setting import Shape, bundle, features, loss_and_slope, task, workers
 
-from bench import evaluate
-from bench.augment import OPERATIONS, Augmentation
-from bench.kernels import _compiler_missing
-from bench.matching import class_members, draw_real, initial_images, match, normalise
-from bench.training import Trainer
+from bench.loops import evaluation as evaluate
+from bench.loops.augment import OPERATIONS, Augmentation
+from bench.loops.images import class_members, draw_real, initial_images, normalise
+from bench.loops.matching import match
+from bench.loops.training import Trainer
+from bench.machine.kernels import _compiler_missing
 from methods import METHODS
-from methods.critic import CriticTraining, init_critics
-from reports.benchmarks import GOALS
+from methods.losses.critic.critic import CriticTraining, init_critics
+from reports.speed.benchmarks import GOALS
 
 GREY = Shape(classes=3, real=6, ipc=2, width=16, test=40)
 COLOUR = Shape(classes=3, real=6, ipc=2, width=16, size=32, channels=3, test=40)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from setting import CPU, Shape, measure, task
 
-from bench.matching import match
-from bench.method import FeatureMatching
-from bench.timing import peak_memory_mib, reset_peak_memory
+from bench.cells.method import FeatureMatching
+from bench.loops.matching import match
+from bench.machine.timing import peak_memory_mib, reset_peak_memory
 from methods import METHODS
 
 LIMIT_MIB = 6 * 1024

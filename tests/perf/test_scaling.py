@@ -12,7 +12,7 @@ import time
 import pytest
 from setting import features, loss_and_slope, measure, peak_of
 
-from bench.method import FeatureMatching
+from bench.cells.method import FeatureMatching
 from methods import METHODS
 
 BASE = {"n": 256, "m": 10, "d": 2048, "C": 10}

@@ -17,13 +17,14 @@ import reference
 import torch
 from setting import CPU, Shape, features, loss_and_slope, measure, task, workers
 
-from bench import evaluate
-from bench.augment import Augmentation
-from bench.compute import resolve_precision
-from bench.matching import class_members, draw_real, initial_images, match, normalise
-from bench.training import Trainer
+from bench.loops import evaluation as evaluate
+from bench.loops.augment import Augmentation
+from bench.loops.images import class_members, draw_real, initial_images, normalise
+from bench.loops.matching import match
+from bench.loops.training import Trainer
+from bench.machine.compute import resolve_precision
 from methods import METHODS
-from methods.critic import CriticTraining, init_critics
+from methods.losses.critic.critic import CriticTraining, init_critics
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = Shape(test=10_000)

@@ -46,13 +46,13 @@ import torch  # noqa: E402
 from scipy.stats import t as student  # noqa: E402
 
 import run_all  # noqa: E402
-from bench.cores import usable_cores  # noqa: E402
-from bench.hardware import code_version, hardware, library_versions  # noqa: E402
-from bench.method import FeatureMatching  # noqa: E402
-from bench.storage import read_folder  # noqa: E402
+from bench.cells.method import FeatureMatching  # noqa: E402
+from bench.machine.cores import usable_cores  # noqa: E402
+from bench.machine.hardware import code_version, hardware, library_versions  # noqa: E402
+from bench.records.storage import read_folder  # noqa: E402
 from datasets import DATASETS  # noqa: E402
 from methods import METHODS  # noqa: E402
-from methods.coreset import Coreset  # noqa: E402
+from methods.selections.coreset import Coreset  # noqa: E402
 
 BASELINES = Path(__file__).with_name("baselines.json")
 BASELINE_SEEDS = tuple(range(10))

@@ -8,11 +8,11 @@ import pytest
 import torch
 from gate import DIGITS, LOSSES, NEW_SEED, judge, read_baselines, run
 
-import bench.evaluate
-import bench.matching
-import bench.training
-from bench.augment import Augmentation
-from bench.matching import Batches
+import bench.loops.evaluation
+import bench.loops.matching
+import bench.loops.training
+from bench.loops.augment import Augmentation
+from bench.loops.images import Batches
 from methods import METHODS
 
 CLASSES = {name: METHODS[name].settings for name in LOSSES}
@@ -63,23 +63,23 @@ def test_half_of_a_loss_cannot_be_seen_since_it_changes_nothing(name, monkeypatc
 
 
 def train_on_test_data(monkeypatch):
-    usual = bench.evaluate.evaluate
+    usual = bench.loops.evaluation.evaluate
 
     def leaking(task, syn, settings, name, **options):
         test = task.bundle.test
-        images = bench.matching.normalise(test.images, task.bundle)
+        images = bench.loops.matching.normalise(test.images, task.bundle)
         return usual(task, replace(syn, images=images, labels=test.labels), settings, name, **options)
 
-    monkeypatch.setattr("bench.evaluations.evaluate", leaking)
+    monkeypatch.setattr("bench.running.evaluations.evaluate", leaking)
 
 
 def labels_off_by_one(monkeypatch):
-    usual = bench.training.Trainer.__init__
+    usual = bench.loops.training.Trainer.__init__
 
     def wrong(self, task, network, labels, settings, **options):
         usual(self, task, network, (labels + 1) % len(task.bundle.classes), settings, **options)
 
-    monkeypatch.setattr(bench.training.Trainer, "__init__", wrong)
+    monkeypatch.setattr(bench.loops.training.Trainer, "__init__", wrong)
 
 
 def one_augmentation_a_side(monkeypatch):
@@ -101,7 +101,7 @@ def one_extractor(monkeypatch):
 
 
 def no_normalisation(monkeypatch):
-    for place in (bench.matching, bench.evaluate):
+    for place in (bench.loops.matching, bench.loops.evaluation):
         monkeypatch.setattr(place, "normalise", lambda images, bundle: images.float() / 255)
 
 
@@ -114,7 +114,7 @@ def gradient_of_one_class(monkeypatch):
             gradients[0][1:] = 0
         return gradients
 
-    monkeypatch.setattr("bench.matching.torch.autograd.grad", first_class_only)
+    monkeypatch.setattr("bench.loops.matching.torch.autograd.grad", first_class_only)
 
 
 ENGINE_SABOTAGE = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.protocol import PROFILES, Match, Training
-from bench.records import Checkpoint, Evaluation, MethodFacts, NetworkFacts, RunRecord
-from bench.spec import RecordedSettings, RunSpec
+from bench.cells.protocol import PROFILES, Match, Training
+from bench.cells.spec import RecordedSettings, RunSpec
+from bench.records.record import Checkpoint, Evaluation, MethodFacts, NetworkFacts, RunRecord
 from methods import METHODS
 
 LABELS = {"convnet": "ConvNet-3", "mlp": "MLP", "lenet": "LeNet"}

@@ -16,7 +16,7 @@ from made_records import record
 from safetensors.numpy import save_file
 
 from bench.errors import UsageError
-from bench.storage import signed, write_record
+from bench.records.storage import signed, write_record
 from reports import __main__ as command
 from reports import write_report
 
@@ -26,7 +26,7 @@ FIGURES = {"answer", "accuracy_1", "pareto_1"}
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    monkeypatch.setattr("reports.drawing.figures", list)
+    monkeypatch.setattr("reports.figures.drawing.figures", list)
 
 
 def write(out: Path, *records, images=None):

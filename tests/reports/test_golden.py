@@ -14,9 +14,9 @@ sys.path.insert(0, str(ROOT))
 
 import pytest  # noqa: E402
 
-from bench.storage import read_folder  # noqa: E402
+from bench.records.storage import read_folder  # noqa: E402
+from reports.frames.results import Results  # noqa: E402
 from reports.report import accuracy_frame  # noqa: E402
-from reports.results import Results  # noqa: E402
 from reports.tables.table2 import table2_frame, table2_table  # noqa: E402
 from reports.tables.timing import timing_frame, timing_table  # noqa: E402
 

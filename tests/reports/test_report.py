@@ -17,15 +17,15 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from bench.errors import UsageError
-from bench.storage import write_record
+from bench.records.storage import write_record
 from reports import write_report
-from reports.answer import answer
-from reports.results import Results
+from reports.frames.results import Results
+from reports.statistics.answer import answer
 
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    monkeypatch.setattr("reports.drawing.figures", list)
+    monkeypatch.setattr("reports.figures.drawing.figures", list)
 
 
 def images_of(made, folder, *, channels: int) -> None:

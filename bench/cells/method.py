@@ -1,0 +1,258 @@
+"""What a method is: the contract, and the kinds of methods.
+
+A method's file describes it and starts nothing: its settings with the published defaults, what a short profile sets otherwise,
+its label, citation, order and colour in tables and figures, and which procedure distills.
+
+    METHOD = FeatureMatching(name="dm", label="DM", citation="...", settings=MeanMatching, order=80, color="#0173b2")
+
+The loop, the ranks and the plan ask the description for what they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+
+from pydantic import Field
+
+from bench.cells.artefact import ArtefactSpec, Preparation
+from bench.cells.protocol import Match
+from bench.cells.settings import Positive, Settings
+from bench.cells.spec import RunSpec
+from bench.networks.fitting import fit
+from bench.types import ContextObjective, Objective, Shaped, SyntheticSet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from bench.cells.task import Task
+
+LATE = 500
+"""The order of a method that names none: after the suite's own, before the whole training set."""
+
+Procedure = Callable[["Task"], SyntheticSet]
+"""Distills one cell; the settings are `task.settings`."""
+
+_Loss = TypeVar("_Loss")
+
+
+class NoSettings(Settings):
+    """The settings of a method that has none."""
+
+
+def by_class(loss: _Loss) -> _Loss:
+    """Declare that a loss, a function or a class, works class by class, so that torchrun's ranks may share its classes.
+
+    The loss of a class then depends on that class's features alone, and nothing is kept from one step to the next.
+
+        @by_class
+        def my_loss(real, syn, *, generator): ...
+    """
+    loss.works_by_class = True  # type: ignore[attr-defined]
+    return loss
+
+
+class FeatureLoss(Settings):
+    """Base of the losses on features. Its settings are the loss: an instance is an `Objective`.
+
+    `works_by_class` is set by the decorator `by_class`. `rate` and `lr_images` are no part of the loss: a cell's description
+    holds them in the protocol's section `match`.
+    """
+
+    works_by_class: ClassVar[bool] = False
+
+    rate: Annotated[
+        Positive | None,
+        Field(exclude=True, description="Angle of a step on the images for this loss alone, in radians; none for match.rate."),
+    ] = None
+    lr_images: Annotated[
+        Positive | None,
+        Field(exclude=True, description="Learning rate on the images for this loss alone; none for match.lr_images."),
+    ] = None
+
+    def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Return the loss of each class, `[C]`; see `Objective`."""
+        raise NotImplementedError(f"{type(self).__name__} has no __call__")
+
+    def for_cell(self) -> Objective | ContextObjective:
+        """Return the loss of one cell: this one, or a new one if it keeps state."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One entry of the registry.
+
+    Required:
+        name: its key, as `--methods` names it.
+        label: what tables and figures print.
+        citation: paper and equation or algorithm.
+        procedure: the function that distills a cell, or its location `"module:function"` if importing it takes long.
+
+    Optional:
+        settings: its hyper-parameters, with the published values as defaults.
+        presets: by profile, the settings that differ from the defaults there.
+        order: its place among the columns of tables, from left to right.
+        color: its colour in figures, `#rrggbb`; empty if one is to be chosen.
+        sections: the sections of the protocol that its numbers depend on, besides data and network.
+        whole_set: whether its result is the full training set, whatever the IPC.
+        has_passes: whether distilling passes images through networks in the run's precision.
+        passes_per_class: `(settings, ipc) -> images` of a class that pass through `settings.network`; see `passes`.
+        by_class: whether its procedure works class by class, with `task.share` and `task.sum`.
+        learns_lr: whether its sets carry a learning rate, which `eval.lr=own` asks for.
+        preparation: what several of its cells share, such as a trained network; it is made once.
+        code: a hash of the user's own file that it comes from.
+        files: the user's own files that it comes from, the one that was named first.
+        spelling: how the command line names it, if not by `name`.
+
+    The methods `match`, `has_cell`, `check`, `passes`, `assumptions`, `reason_not_divisible` and `networks` may be overridden.
+
+    """
+
+    name: str
+    label: str
+    citation: str
+    procedure: Procedure | str
+    settings: type[Settings] = NoSettings
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    order: int = LATE
+    color: str = ""
+    sections: tuple[str, ...] = ("eval",)
+    whole_set: bool = False
+    has_passes: bool = False
+    passes_per_class: Callable[[Any, int], float] | None = None
+    by_class: bool = False
+    learns_lr: bool = False
+    preparation: Preparation | None = None
+    code: str = ""
+    files: tuple[Path, ...] = ()
+    spelling: str = ""
+
+    def resolve(self, texts: Mapping[str, str], *, profile: str) -> Settings:
+        """Return the settings of a run: first the texts of `--set`, then the profile's preset, then the published defaults.
+
+        Args:
+            texts: values by field, as typed on the command line.
+            profile: the name of the protocol's profile.
+
+        Raises:
+            UsageError: if a field is unknown or a value is not valid.
+
+        """
+        return self.settings.from_texts(texts, owner=self.name, base=self.presets.get(profile, {}))
+
+    def match(self, match: Match, settings: Any) -> Match:
+        """Return the settings of the matching loop for this method, complete.
+
+        Args:
+            match: the protocol's.
+            settings: the method's own.
+
+        Raises:
+            UsageError: if the two contradict each other.
+
+        """
+        return match.with_step()
+
+    def has_cell(self, source: Shaped, ipc: int | None, settings: Any) -> bool:
+        """Return whether a grid has cells of this method on a dataset at an IPC; None stands for the whole training set."""
+        return self.whole_set == (ipc is None)
+
+    def check(self, sources: Sequence[Shaped], ipcs: Sequence[int], seeds: Sequence[int], settings: Any) -> None:
+        """Raise `UsageError` if the method cannot fill its cells of a grid; most methods can.
+
+        Args:
+            sources: the datasets.
+            ipcs: images per class.
+            seeds: one distillation each.
+            settings: the method's own.
+
+        """
+
+    def passes(self, spec: RunSpec, *, classes: int, images: int) -> tuple[float, str]:
+        """Return about how many images pass through a network while a cell is distilled, and the network's name.
+
+        A pass with gradient counts as three. It is for estimating seconds. What is prepared for several cells is not counted
+        here: see `ArtefactSpec.passes`.
+
+        Args:
+            spec: the cell.
+            classes: of its dataset.
+            images: in the training set.
+
+        """
+        if self.passes_per_class is None:
+            return 0.0, ""
+        settings: Any = self.settings.model_validate(dict(spec.settings))
+        return classes * self.passes_per_class(settings, spec.ipc or 0), settings.network
+
+    def assumptions(self, source: Shaped, settings: Any) -> Iterable[str]:
+        """Return what is assumed of the images on a dataset, which a reader of the accuracies has to know; mostly nothing.
+
+        Args:
+            source: the dataset.
+            settings: the method's own.
+
+        """
+        return ()
+
+    def reason_not_divisible(self, spec: RunSpec, source: Shaped) -> str | None:
+        """Return why one process has to distill a cell alone; None if ranks can share its classes.
+
+        Args:
+            spec: the cell.
+            source: its dataset.
+
+        """
+        return None if self.by_class else "the method does not work class by class"
+
+    def spelled_at(self, path: Path) -> str:
+        """Return how the command line names the method when its first file is at `path`."""
+        return f"{path}:{self.name}"
+
+    def networks(self, settings: Settings) -> tuple[str, ...]:
+        """Return the names of the networks that distilling uses besides the matching loop's."""
+        name = getattr(settings, "network", "")
+        return (name,) if name else ()
+
+    def artefacts(self, spec: RunSpec) -> tuple[ArtefactSpec, ...]:
+        """Return what has to be prepared before a cell is distilled, and is shared with others; mostly nothing."""
+        return (self.preparation.describe(spec, self.code),) if self.preparation else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMatching(Method):
+    """A method that matches features in the one matching loop; its settings are its loss."""
+
+    procedure: Procedure | str = "bench.loops.matching:match"
+    settings: type[FeatureLoss] = FeatureLoss
+    sections: tuple[str, ...] = ("match", "eval")
+    has_passes: bool = True
+
+    @property
+    def objective(self) -> type[FeatureLoss]:
+        """The loss: `METHODS["emd"].objective()(real, syn, generator=...)` returns its value for each class."""
+        return self.settings
+
+    def match(self, match: Match, settings: FeatureLoss) -> Match:
+        """Return the settings of the matching loop for this loss: its own size of a step counts before the common one."""
+        return match.with_step(rate=settings.rate, lr_images=settings.lr_images, owner=self.name)
+
+    def passes(self, spec: RunSpec, *, classes: int, images: int) -> tuple[float, str]:
+        """Return the passes of real batches, and of synthetic images with gradient."""
+        match = spec.protocol.match
+        assert match is not None
+        return float((match.iterations or 0) * classes * (match.real_batch + 3 * (spec.ipc or 0))), match.network
+
+    def reason_not_divisible(self, spec: RunSpec, source: Shaped) -> str | None:
+        """Return what speaks against it in the network, or in what the loss declares."""
+        match, size = spec.protocol.match, spec.protocol.network
+        assert match is not None
+        extractor = fit(match.network, source.shape, classes=len(source.classes), width=size.width, depth=size.depth)
+        if extractor.uses_batch:
+            return f"the batch norm of {extractor.label} couples the classes"
+        settings: Any = spec.settings
+        return None if getattr(settings, "works_by_class", False) else "its loss does not declare that it works class by class"

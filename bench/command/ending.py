@@ -1,0 +1,53 @@
+"""How a command ends: with an exit status, and where it did not go well, with one line on the standard error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.errors import LostWorkersError, UsageError, is_disk_error
+from bench.machine.signals import Interrupted
+
+
+def status_of(program: str, command: Callable[[], int]) -> int:
+    """Return the exit status of a command.
+
+    It is the command's own, 1 where nothing more could be written or workers were lost, 2 on a user's mistake, and 128 + a
+    signal that ended it.
+
+    Args:
+        program: its name, for the line.
+        command: runs it.
+
+    """
+    if sys.stdout is None:  # it was closed, as by `>&-`
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    try:
+        status = command()
+        sys.stdout.flush()
+        return status
+    except UsageError as error:
+        sys.stderr.write(f"{program}: error: {error}\n")
+        return 2
+    except (KeyboardInterrupt, Interrupted) as error:
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        name = signal.Signals(number).name
+        sys.stderr.write(f"{program}: interrupted by {name}; the same command, without --force, goes on from there\n")
+        return 128 + number
+    except LostWorkersError as error:
+        sys.stderr.write(f"{program}: error: {error}\n" if str(error) else "")  # of several ranks, one says it
+        return 1
+    except BrokenPipeError:  # whoever reads our output has seen enough, as in `--list | head`
+        sys.stdout = None
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if not is_disk_error(error):
+            raise
+        place = error.filename or "the standard output, or to a file"
+        reason = f"cannot write to {place}: {error.strerror}; what is finished is kept, and the same command goes on from there"
+        sys.stderr.write(f"{program}: error: {reason}\n")
+        sys.stdout = None  # Python would try once more to write what it holds
+        return 1

@@ -1,0 +1,131 @@
+"""The one feature-matching loop (Zhao and Bilen 2023, Algorithm 1): only the loss differs from method to method.
+
+Each step draws a random extractor, a real batch of every class and one augmentation a class, from streams that know no method;
+extracts features of the real images (no gradient) and of the synthetic ones; and moves the images along the gradient of
+
+    sum_c loss(psi(A(T_c)), psi(A(S_c)))_c
+
+as `bench.loops.optimizers` says: by SGD, as published, or by the same angle for every loss.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.cells.settings import Settings
+from bench.cells.task import Task
+from bench.errors import DistillationError
+from bench.loops.images import Batches, by_class, starting_images
+from bench.loops.optimizers import image_optimizer, set_step_size
+from bench.loops.recorder import Recorder, Stateful
+from bench.machine.threads import Workers
+from bench.types import ContextObjective, LossContext, Objective, SyntheticSet
+
+
+class _Extractor:
+    """Features of a step's real and synthetic images under that step's random network."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.match = task, task.match
+        self.network = task.network(self.match.network)
+        self.batches = Batches(task, self.network, real_batch=self.match.real_batch, augment=self.match.augment)
+        classes = len(range(len(task.bundle.classes))[self.batches.share])
+        work = task.iterations * self.network.flops * classes
+        self.real_kernel = task.compute.kernel("features", self.network, work * self.batches.size)
+        self.syn_kernel = task.compute.kernel("features with gradient", self.network, 3 * work * task.ipc)
+
+    def __call__(self, step: int, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return real features `[C, n, d]` and synthetic ones `[C, m, d]` of the share's classes at `step`.
+
+        Args:
+            step: its number.
+            images: of all classes, `[classes, m, channels, H, W]`.
+
+        """
+        batches, compute, network = self.batches, self.task.compute, self.network
+        weights = batches.network(step if self.match.extractor == "fresh" else 0)
+        draws = batches.draws(step)
+
+        real = batches.real(step, draws)
+        real_images = network.resize(real.flatten(0, 1))
+        real_features = compute.features(self.real_kernel, network, real_images, weights)
+
+        syn = network.resize(batches.augmentation.apply(images[batches.share], draws).flatten(0, 1))
+        syn_features = compute.features_with_gradient(self.syn_kernel, network, syn, weights)
+        return real_features.unflatten(0, real.shape[:2]), syn_features.unflatten(0, (len(real), -1))
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """How the kernels were run."""
+        return {"real features": self.real_kernel.note, "synthetic features": self.syn_kernel.note}
+
+
+def match(task: Task, *, watch: Callable[[int, Tensor, Tensor], None] | None = None) -> SyntheticSet:
+    """Distill by matching features under the loss of the cell, `task.settings.for_cell()`.
+
+    Args:
+        task: the cell.
+        watch: called at each step with its number and the features of both sides.
+
+    Raises:
+        DistillationError: if the loss is no finite number.
+
+    """
+    objective = task.settings.for_cell()
+    start = starting_images(task, task.match.start)
+    images = by_class(start, len(task.bundle.classes))  # [C, m, channels, H, W]
+    optimizer, state = image_optimizer(images, task.match), state_of_loss(objective)
+    recorder = Recorder(task, task.iterations, images, resumable=state is not None or is_stateless(objective))
+    recorder.add_state("optimizer", optimizer)
+    if state is not None:
+        recorder.add_state("loss", state)
+    extract, loss_at, stopwatch = _Extractor(task), _with_context(task, objective), recorder.stopwatch
+
+    with Workers(task.compute.threads) as workers, workers.serving():
+        for step in recorder.steps():
+            with stopwatch.stage("features"):
+                real, syn = extract(step, images)
+            if watch is not None:
+                watch(step, real, syn.detach())
+            with stopwatch.stage("loss"):
+                losses = loss_at(step, real, leaf := syn.detach().requires_grad_())  # one for each class of the share
+                (slope,) = torch.autograd.grad(losses.sum(), leaf)
+            with stopwatch.stage("update"):
+                gradient = torch.autograd.grad(syn, images, slope)[0]  # zero for classes outside the share
+                losses, images.grad = task.sum(extract.batches.among_all(losses), gradient)
+                set_step_size(optimizer, task.match, step / task.iterations)
+                optimizer.step()
+            recorder.add(losses)
+    return recorder.finish(start.labels, extract.notes)
+
+
+def is_stateless(objective: Objective | ContextObjective) -> bool:
+    """Return whether a loss is the same at every step: settings, or a function."""
+    return isinstance(objective, Settings) or inspect.isfunction(objective)
+
+
+def state_of_loss(objective: Any) -> Stateful | None:
+    """Return the loss if it declares what it keeps from step to step."""
+    return objective if hasattr(objective, "state_dict") and hasattr(objective, "load_state_dict") else None
+
+
+def _with_context(task: Task, objective: Objective | ContextObjective) -> Callable[[int, Tensor, Tensor], Tensor]:
+    """Return the loss as a function of the step and both sides' features; the context is made where the loss asks for it."""
+    wants_context = "context" in inspect.signature(objective).parameters
+    classes = len(task.bundle.classes)
+    labels = torch.arange(classes, device=task.compute.device)[task.share(classes)]
+
+    def loss_at(step: int, real: Tensor, syn: Tensor) -> Tensor:
+        more = {"context": LossContext(step, task.iterations, labels, task.bundle.classes)} if wants_context else {}
+        try:
+            loss: Tensor = objective(real, syn, generator=task.streams.generator("objective", step), **more)
+        except DistillationError as error:
+            raise DistillationError(f"{error}, at iteration {step} of seed {task.spec.seed}") from error
+        return loss
+
+    return loss_at

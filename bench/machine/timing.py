@@ -1,0 +1,89 @@
+"""Seconds by stage, and peak memory, without a stop of the device inside the loop."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bench.lazy import torch
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+class Stopwatch:
+    """Seconds of each named stage of a loop, step by step.
+
+    On CUDA events are recorded in the stream and read once at the end; elsewhere the clock is read, since work there is
+    done when a call returns.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Start with nothing measured."""
+        self._cuda = device.type == "cuda"
+        self._spans: list[tuple[int, str, Callable[[], float]]] = []
+        self._step = 0
+        self._earlier: tuple[Mapping[str, float], Sequence[float]] = {}, ()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what runs inside as part of the stage `name` of the current step."""
+        step = self._step
+        if self._cuda:
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            yield
+            end.record()
+            self._spans.append((step, name, lambda: start.elapsed_time(end) / 1e3))
+        else:
+            begin = time.perf_counter()
+            yield
+            seconds = time.perf_counter() - begin
+            self._spans.append((step, name, lambda: seconds))
+
+    def restore(self, stages: Mapping[str, float], steps: Sequence[float]) -> None:
+        """Go on from what another stopwatch had read: seconds by stage, and seconds by step."""
+        self._earlier, self._step = (stages, steps), len(steps)
+
+    def next_step(self) -> None:
+        """Begin the next step."""
+        self._step += 1
+
+    def read(self) -> tuple[dict[str, float], tuple[float, ...]]:
+        """Return seconds by stage, and seconds by step; waits for the device."""
+        if self._cuda:
+            torch.cuda.synchronize()
+        stages: dict[str, float] = defaultdict(float, self._earlier[0])
+        steps: dict[int, float] = defaultdict(float, enumerate(self._earlier[1]))
+        for step, name, seconds in self._spans:
+            stages[name] += seconds()
+            steps[step] += seconds()
+        return dict(stages), tuple(steps[step] for step in sorted(steps))
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new measurement of peak memory; where the system cannot, the peak is the process's so far."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    gc.collect()
+    with suppress(OSError, AttributeError):  # what earlier cells freed is not this cell's
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):
+        _CLEAR.write_text("5")
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Return the peak since the reset: allocated device memory on CUDA, else the process's resident memory, in MiB."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+    with suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,0 +1,106 @@
+"""What an executor is made from, and what it has to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
+from typing import Protocol
+
+from bench.cells.spec import RunSpec
+from bench.plan import schedule
+from bench.plan.estimates import Estimates
+from bench.plan.lines import duration
+from bench.records.record import RunRecord
+from bench.records.storage import worth_keeping, write_record
+from bench.running.executors import EXECUTORS, Choice
+from bench.running.runner import Runner
+from bench.running.setup import WorkerSetup
+from bench.types import Bundle
+
+_MARGIN = 1.5
+"""How much more memory is asked for than cells took before."""
+
+
+class Executor(Protocol):
+    """Runs cells somewhere."""
+
+    def map(self, specs: Sequence[RunSpec]) -> Iterator[RunRecord]:
+        """Yield the record of each cell as it finishes; a failed cell has a failed record.
+
+        Raises:
+            UsageError: if nothing can be run, for example because no cluster answers.
+            Interrupted: if a signal was received; the running cells have written resume states then.
+
+        """
+
+
+class Watcher(Protocol):
+    """Is told of cells that other processes run."""
+
+    def cell_finished(self, record: RunRecord, remaining: str) -> None:
+        """Take the record of a cell that has ended, and a text on what remains."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What an executor is made from, in the process that drives the grid.
+
+    Attributes:
+        setup: what workers in other processes are given.
+        runner: runs cells in this process.
+        observer: is told of each cell by the executor.
+        jobs: how many cells may run side by side; None leaves it to the executor.
+        choice: the executor's own settings.
+        bundle: returns a dataset by its name, with its published test split.
+        estimates: returns what cells will take, by records.
+
+    """
+
+    setup: WorkerSetup
+    runner: Runner
+    observer: Watcher
+    jobs: int | None
+    choice: Choice
+    bundle: Callable[[str], Bundle]
+    estimates: Callable[[], Estimates]
+    _left: dict[str, float] = field(default_factory=dict)  # the seconds that cells will take, by hash, until they end
+
+    def longest_first(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """Return the cells in the order that leaves the fewest workers idle at the end."""
+        self._left.update((spec.hash, self.estimates().seconds(spec)) for spec in specs)
+        return sorted(specs, key=lambda spec: self._left[spec.hash], reverse=True)
+
+    def memory(self, spec: RunSpec) -> float | None:
+        """Return how many GiB a cell asks for: as set, or else half as much again as cells like it took, if there are any."""
+        expected = self.estimates().memory(spec)
+        usual = _MARGIN * expected / 2**10 if expected is not None else None
+        return self.choice.settings.memory or usual
+
+    def lost(self, spec: RunSpec, reason: str) -> RunRecord:
+        """Return the record of a cell whose worker died, and write it if there is no result."""
+        record = self.runner.lost(spec, reason)
+        if worth_keeping(self.setup.folder, spec) is None:
+            write_record(self.setup.folder, record)
+        return record
+
+    def finished(self, record: RunRecord) -> RunRecord:
+        """Tell the observer of a cell that another process ran; return its record."""
+        self._left.pop(record.hash, None)
+        self.observer.cell_finished(record, self._remaining())
+        return record
+
+    def _remaining(self) -> str:
+        """Return how many cells are left and how long they will take, the running ones in full; empty if none is left."""
+        left = f"{len(self._left)} left" if self._left else ""
+        if not left or not self.estimates().records:
+            return left
+        if self.jobs is None:  # the cluster decides how many run side by side
+            return f"{left}, about {duration(sum(self._left.values()))} of work"
+        return f"{left}, about {duration(schedule.longest_first(self._left.values(), self.jobs).makespan)}"
+
+
+def make(choice: Choice, driver: Driver) -> Executor:
+    """Return the executor that was chosen."""
+    executor: Executor = resolve_name(EXECUTORS[choice.name].make)(driver)
+    return executor

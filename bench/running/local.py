@@ -1,0 +1,124 @@
+"""Processes on this machine, each with cores of its own.
+
+Two torch processes whose OpenMP threads wait for each other on the same cores slow each other ten- to twentyfold. So each
+worker is bound to its own cores, and `jobs` times `threads` may not exceed those that there are.
+
+Ctrl-C in a terminal, and SIGHUP when it closes, are sent to all its processes. Workers block both: the driver alone ends them,
+by SIGTERM, so that no worker counts one interruption as two signals.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.cells.spec import RunSpec
+from bench.errors import LostWorkersError
+from bench.machine import signals
+from bench.machine.cores import bind
+from bench.machine.signals import Interrupted
+from bench.records.record import RunRecord
+from bench.running.driver import Driver
+from bench.running.setup import WorkerSetup
+from bench.running.worker import create_runner, run_cell
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+
+    from bench.running.runner import Runner
+
+_POLL_SECONDS = 0.5
+_DRIVER_SIGNALS = tuple(number for number in signals.SIGNALS if number != signal.SIGTERM)
+"""Signals that a worker leaves to the driver: all but SIGTERM."""
+
+_MOST_DEATHS = 3
+"""Consecutive worker deaths without a finished cell after which the run gives up."""
+
+_runner: Runner | None = None
+
+
+def make(driver: Driver) -> Local:
+    """Return the executor."""
+    return Local(driver)
+
+
+def _prepare(numbers: Queue[int], setup: WorkerSetup) -> None:
+    """Make this process a worker: take a number, bind it to its cores, and begin."""
+    global _runner
+    number = numbers.get()
+    bind(number, setup.threads)
+    _runner = create_runner(setup, number)
+
+
+def _run(spec_json: str) -> str:
+    """Return the record of a cell. SIGTERM ends this process at the next poll, when its resume state has been written."""
+    assert _runner is not None
+    try:
+        with signals.listening((signal.SIGTERM,), policy="stop_once"):
+            return run_cell(_runner, spec_json).model_dump_json()
+    except Interrupted as error:
+        os._exit(128 + error.number)  # else the pool would give this worker the next cell
+
+
+@dataclass(frozen=True)
+class Local:
+    """Runs cells in this process, or in `driver.jobs` processes, those with most work first."""
+
+    driver: Driver
+
+    def map(self, specs: Sequence[RunSpec]) -> Iterator[RunRecord]:
+        """Yield records as they finish. A cell whose worker was killed is run again by another one.
+
+        Raises:
+            LostWorkersError: if workers die again and again.
+            Interrupted: if a signal was received; workers have written resume states.
+
+        """
+        jobs = self.driver.jobs or 1
+        if jobs == 1:
+            yield from self.driver.runner.run(specs)
+            return
+        left, deaths = {spec.hash: spec.model_dump_json() for spec in self.driver.longest_first(specs)}, 0
+        while left:
+            try:
+                for record in self._pool(jobs, list(left.values())):
+                    del left[record.hash]
+                    deaths = 0
+                    yield self.driver.finished(record)
+            except BrokenProcessPool:
+                deaths += 1
+                if deaths > _MOST_DEATHS:
+                    reason = f"is memory too small for {jobs} at once?"
+                    raise LostWorkersError(
+                        f"{deaths} workers were killed without finishing a cell; {reason} What is finished is kept"
+                    ) from None
+
+    def _pool(self, jobs: int, spec_jsons: Sequence[str]) -> Iterator[RunRecord]:
+        """Yield the records of cells as one pool of processes finishes them."""
+        context = multiprocessing.get_context("spawn")
+        # Creating a queue starts multiprocessing's resource tracker; block signals so that it inherits none.
+        with signals.blocked(_DRIVER_SIGNALS):
+            numbers: Queue[int] = context.Queue()
+        for number in range(jobs):
+            numbers.put(number)
+        arguments: tuple[Any, ...] = numbers, self.driver.setup
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=arguments) as pool:
+            with signals.blocked(_DRIVER_SIGNALS):  # here the workers are started
+                waiting: set[Future[str]] = {pool.submit(_run, spec_json) for spec_json in spec_jsons}
+            try:
+                while waiting:
+                    done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                    signals.check()
+                    for future in done:
+                        yield RunRecord.model_validate_json(future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for child in multiprocessing.active_children():
+                    child.terminate()  # as SIGTERM does: it writes its resume state first
+                raise

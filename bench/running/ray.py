@@ -1,0 +1,137 @@
+"""A Ray cluster: each cell is a task, which runs wherever there is room for it.
+
+Ray takes the code along, runs a task again elsewhere where its worker or node is lost, and puts each dataset once on a node,
+in its store of objects. Workers need not see any folder of the driver's; see `bench.running.remote`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from bench.cells.spec import RunSpec
+from bench.errors import UsageError, is_disk_error
+from bench.machine import signals
+from bench.machine.cores import usable_cores
+from bench.records.record import RunRecord
+from bench.running import remote, snapshot
+from bench.running.driver import Driver
+from bench.running.setup import WorkerSetup
+
+_POLL_SECONDS = 0.5
+_CONNECT_TIMEOUT = 10
+_RETRIES = 3
+"""Retries of a cell after losing its worker or node."""
+
+
+def make(driver: Driver) -> OnRay:
+    """Return the executor."""
+    return OnRay(driver)
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """Runs cells as tasks of a Ray cluster, at most `driver.jobs` at a time, those with most work first."""
+
+    driver: Driver
+
+    def map(self, specs: Sequence[RunSpec]) -> Iterator[RunRecord]:
+        """Yield records as they finish; a cell whose workers were lost again and again is a failed one.
+
+        Raises:
+            UsageError: where no cluster answers, or a worker cannot run the grid.
+            Interrupted: where a signal came; workers have written resume states then.
+
+        """
+        driver = self.driver
+        folder = driver.setup.folder
+        with tempfile.TemporaryDirectory() as copy, remote.marker(folder) as mark:
+            setup = snapshot.take(Path(copy), driver.setup, driver.runner.workplace.methods, relative=True)
+            with _connected(driver.choice.address, copy):
+                yield from self._map(specs, setup, mark)
+
+    def _map(self, specs: Sequence[RunSpec], setup: WorkerSetup, mark: str) -> Iterator[RunRecord]:
+        """Yield records as the cluster's tasks finish."""
+        driver = self.driver
+        names = dict.fromkeys(spec.dataset for spec in specs)
+        bundles = {name: ray.put(remote.packed(driver.bundle(name))) for name in names}
+        task = ray.remote(max_retries=_RETRIES)(remote.run)
+        waiting, running = deque(driver.longest_first(specs)), dict[Any, RunSpec]()
+        try:
+            while waiting or running:
+                while waiting and (driver.jobs is None or len(running) < driver.jobs):
+                    spec = waiting.popleft()
+                    files = {} if setup.force else remote.files_of(setup.folder, spec)
+                    options = task.options(name=spec.label, **self._resources(spec))
+                    running[options.remote(setup, mark, bundles[spec.dataset], spec.model_dump_json(), files)] = spec
+                done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
+                signals.check()
+                for reference in done:
+                    yield driver.finished(self._record(reference, running.pop(reference)))
+        except BaseException:
+            for reference in running:
+                ray.cancel(reference)  # as Ctrl-C does: a worker writes its resume state first
+            ray.wait(list(running), num_returns=len(running), timeout=signals.GRACE + 1) if running else None
+            raise
+
+    def _resources(self, spec: RunSpec) -> Mapping[str, Any]:
+        """Return what a cell takes of a node."""
+        memory = int((self.driver.memory(spec) or 0) * 2**30)  # in bytes
+        return {"num_cpus": self.driver.setup.threads, "num_gpus": self.driver.choice.settings.gpus, "memory": memory}
+
+    def _record(self, reference: Any, spec: RunSpec) -> RunRecord:
+        """Return the record of a task that has ended, whatever way."""
+        try:
+            outcome: remote.Outcome = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, UsageError) or is_disk_error(error.cause):
+                raise error.cause from None
+            return self.driver.lost(spec, f"its worker failed: {error.cause}")
+        except ray.exceptions.RayError as error:
+            reason = " ".join(str(error).split())
+            return self.driver.lost(spec, f"its worker was lost, and so were {_RETRIES} that ran it again: {reason}")
+        return remote.store(self.driver.setup.folder, spec, outcome)
+
+
+@contextmanager
+def _connected(address: str, code: str) -> Iterator[None]:
+    """Connect to the cluster at `address`, or where none is named, to one that is started here; leave it at the end.
+
+    Args:
+        address: as Ray takes it, or empty.
+        code: the folder that workers run in.
+
+    """
+    named = address or os.environ.get("RAY_ADDRESS", "")
+    where = {"address": named} if named else {"address": "local", "num_cpus": usable_cores(), "include_dashboard": False}
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        _check_reachable(named)
+        ray.init(**where, runtime_env={"working_dir": code}, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        text = f"--ray-address {named!r}: no Ray cluster answers ({reason}); valid: auto, host:port, ray://host:port"
+        raise UsageError(text) from None
+    signal.signal(signal.SIGTERM, before)  # Ray sets one of its own, which would end the run at once
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise `OSError` where nothing listens at `host:port`: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT).close()

@@ -1,0 +1,181 @@
+"""CAFE: aligning the features of all layers, under networks trained on the synthetic set (Wang et al. 2022).
+
+Each iteration draws a network θ and alternates a step of SGD on the images S with epochs of training θ on S. The loss is
+
+    sum over layers l of w_l |mean psi_l(T_c) - mean psi_l(S_c)|²  +  w_d · cross-entropy(psi(T) · (mean psi(S_c))ᵀ),
+
+both summed over classes c (`alignment`, `discrimination`). The accuracy of θ on real images ("queries") says how long: training
+θ ends when the last `window` accuracies range over more than `inner_range`, the iteration when those after the last `window`
+steps on S range over less than `outer_range`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.cells.task import Task
+from bench.loops.images import Batches, by_class, starting_images
+from bench.loops.recorder import Recorder
+from bench.loops.training import Generators, Trainer, inner_training, sgd
+from bench.networks.weights import Weights
+from bench.types import SyntheticSet
+from methods.procedures.cafe import LayerAlignment
+
+
+def alignment(real: Sequence[Tensor], syn: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return the sum over layers of weight · |real - syn|², a scalar, of class means `[C, ...]`, a tensor a layer.
+
+    Wang et al. 2022, layer-wise feature alignment: summed over classes and units, not averaged.
+    """
+    return torch.stack([weight * (x - y).square().sum() for x, y, weight in zip(real, syn, weights, strict=True)]).sum()
+
+
+def discrimination(real: Tensor, centres: Tensor) -> Tensor:
+    """Return the cross-entropy, summed, of classifying `real` `[C, n, d]` by inner products with `centres` `[C, d]`, a scalar.
+
+    `centres` are the class means of synthetic features: a real image's score for class c is its inner product with centre c.
+    Wang et al. 2022, discrimination loss.
+    """
+    classes, count = real.shape[:2]
+    scores = real.flatten(0, 1) @ centres.T  # [C·n, C]
+    labels = torch.arange(classes, device=real.device).repeat_interleave(count)
+    return F.cross_entropy(scores, labels, reduction="sum")
+
+
+@dataclass
+class Watch:
+    """The last `size` accuracies."""
+
+    size: int
+    values: list[float] = field(default_factory=list)
+
+    def spread(self, accuracy: float) -> float | None:
+        """Take an accuracy; return the range of the last `size`, or None where there are fewer."""
+        self.values = [*self.values, accuracy][-self.size :]
+        return max(self.values) - min(self.values) if len(self.values) == self.size else None
+
+
+class Aligner:
+    """The loop of CAFE for one cell."""
+
+    def __init__(self, task: Task) -> None:
+        """Place the images at their start."""
+        settings: LayerAlignment = task.settings
+        self.task, self.settings, self.network = task, settings, task.network(settings.network)
+        self.start = starting_images(task, settings.start)
+        classes = len(task.bundle.classes)
+        self.images = by_class(self.start, classes)  # [C, m, channels, H, W]
+        self.optimizer = torch.optim.SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
+        self.batches = Batches(task, self.network, real_batch=settings.real_batch, augment=settings.augment)
+        self.weights = settings.layer_weights(self.network.depth)
+        self.counters = {"steps": 0, "queries": 0}  # steps on the images, and accuracies asked for
+
+        fewest = settings.iterations * settings.window  # steps on the images
+        flops = self.network.flops * float(classes) * fewest
+        self.layers_kernel = task.compute.kernel("layer sums", self.network, flops * self.batches.size)
+        self.query_kernel = task.compute.kernel("features", self.network, flops * settings.window * settings.query_batch)
+        inner = inner_training(
+            iterations=settings.iterations, epochs=settings.window**2, lr=settings.lr_network, augment=settings.augment
+        )
+        self.trainer = Trainer(task, self.network, self.start.labels, inner)
+
+    def real_layers(self, images: Tensor, weights: Weights) -> tuple[list[Tensor], Tensor]:
+        """Return each layer's class means `[C, ...]` of `images` `[C, n, channels, H, W]`, and all features `[C, n, d]`."""
+        chunk = self.task.compute.chunk(self.network, images.shape[1])
+        sums: list[list[Tensor]] = []
+        features = []
+        with torch.no_grad():
+            for part in images:
+                nhwc = self.task.compute.cast(part).contiguous(memory_format=torch.channels_last)
+                chunks = [self.layers_kernel(piece, *weights.all) for piece in nhwc.split(chunk)]
+                sums.append([torch.stack(maps).sum(0) for maps in list(zip(*chunks, strict=True))[:-1]])
+                features.append(torch.cat([outputs[-1] for outputs in chunks]))
+        means = [torch.stack(maps) / images.shape[1] for maps in zip(*sums, strict=True)]
+        stacked = torch.stack(features)  # [C, n, d]
+        return [*means, stacked.mean(1)], stacked
+
+    def step(self, weights: Weights, recorder: Recorder) -> Tensor:
+        """Take one step of SGD on the images; return the loss."""
+        frozen = weights.detached()
+        draws = self.batches.draws(self.counters["steps"])
+        with recorder.stopwatch.stage("features"):
+            real_means, real_features = self.real_layers(self.batches.real(self.counters["steps"], draws), frozen)
+            syn = self.batches.augmentation.apply(self.images, draws).flatten(0, 1)
+            layers = self.network.layers(syn, frozen.all, training=True)
+            means = [layer.unflatten(0, self.images.shape[:2]).mean(1) for layer in layers]  # each [C, ...]
+        with recorder.stopwatch.stage("loss"):
+            loss = alignment(real_means, means, self.weights)
+            loss = loss + self.settings.discrimination_weight * discrimination(real_features, means[-1])
+        with recorder.stopwatch.stage("update"):
+            self.images.grad = torch.autograd.grad(loss, self.images)[0]
+            self.optimizer.step()
+        self.counters["steps"] += 1
+        return loss.detach()
+
+    def accuracy(self, weights: Weights) -> float:
+        """Return the fraction of a fresh draw of real images, of all classes alike, that the network gets right."""
+        images = self.batches.images("query", self.counters["queries"], self.settings.query_batch)  # [C, n, channels, H, W]
+        self.counters["queries"] += 1
+        frozen = weights.detached()
+        features = self.task.compute.features(self.query_kernel, self.network, images.flatten(0, 1), frozen)
+        predicted = self.network.scores(features, frozen.all).argmax(1).unflatten(0, images.shape[:2])  # [C, n]
+        labels = torch.arange(len(images), device=predicted.device)[:, None]
+        return float((predicted == labels).float().mean())
+
+    def train(self, weights: Weights, optimizer: torch.optim.Optimizer, generators: Generators) -> None:
+        """Train the network on the images until its accuracy has moved, or for `inner_limit` epochs.
+
+        Args:
+            weights: the network's, which are changed in place.
+            optimizer: of these weights.
+            generators: what the order of the images is drawn from.
+
+        """
+        watch = Watch(self.settings.window)
+        for _ in range(self.settings.inner_limit):
+            self.trainer.epoch(self.images.detach().flatten(0, 1), weights, optimizer, generators)
+            spread = watch.spread(self.accuracy(weights))
+            if spread is not None and spread > self.settings.inner_range:
+                break
+
+    def iteration(self, number: int, recorder: Recorder) -> None:
+        """Match under one network until its accuracy stands still, or for `outer_limit` steps."""
+        weights = self.batches.network(number).trainable()
+        optimizer = sgd(weights, self.trainer.settings)
+        generators = [self.task.streams.generator("inner", number)]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(number)
+        watch, losses = Watch(self.settings.window), []
+        for turn in range(self.settings.outer_limit):
+            losses.append(self.step(weights, recorder))
+            with recorder.stopwatch.stage("update"):
+                spread = watch.spread(self.accuracy(weights))
+                if spread is not None and spread < self.settings.outer_range:
+                    break
+                if turn < self.settings.outer_limit - 1:
+                    self.train(weights, optimizer, generators)
+        recorder.add(torch.stack(losses).mean())
+
+
+def align_features(task: Task) -> SyntheticSet:
+    """Distill by aligning features of all layers; raise `DistillationError` where the loss is no finite number.
+
+    The loss of an iteration is the mean over its steps on the images.
+    """
+    aligner = Aligner(task)
+    recorder = Recorder(task, aligner.settings.iterations, aligner.images)
+    recorder.add_state("optimizer", aligner.optimizer)
+    recorder.add_state("counters", aligner.counters)
+    for number in recorder.steps():
+        aligner.iteration(number, recorder)
+    notes = {
+        "real layers": aligner.layers_kernel.note,
+        "queries": aligner.query_kernel.note,
+        "inner epochs": aligner.trainer.kernel.note,
+    }
+    return recorder.finish(aligner.start.labels, notes)
