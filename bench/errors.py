@@ -14,7 +14,7 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 class UsageError(Exception):
     """A user's mistake: one line that names the option, the value and what would be valid.
 
-    It is no `ValueError`, so that pydantic passes on what a validator raises as it is.
+    Not a `ValueError`, so that pydantic passes on unchanged what a validator raises.
     """
 
     def __init__(self, message: str) -> None:
@@ -23,11 +23,11 @@ class UsageError(Exception):
 
 
 class LostWorkersError(RuntimeError):
-    """Workers are killed again and again, or a rank has died: the run ends with this line, or with none where it is empty."""
+    """Workers are killed again and again, or a rank has died: the run ends with this line, or with none if it is empty."""
 
 
 class UnwritableError(OSError):
-    """A file that the suite keeps cannot be written or locked, for whatever reason: it ends a run as a full disk does."""
+    """A file of the suite cannot be written or locked, for whatever reason: it ends a run as a full disk does."""
 
     @classmethod
     def of(cls, error: OSError, path: Path) -> UnwritableError:
@@ -40,13 +40,13 @@ class DistillationError(RuntimeError):
 
 
 def quoted(value: object) -> str:
-    """Return a value in quotes, cut short where it is long."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
+    """Return a value in quotes, cut short if it is long."""
+    written = repr(value)
+    return written if len(written) <= _LONGEST else f"{written[:_LONGEST]}... ({len(written)} characters)"
 
 
 def is_disk_error(error: BaseException) -> bool:
-    """Return whether nothing more can be written, whichever cell is at it: the disk is full, it is read-only, and so on."""
+    """Return whether no cell can write any more: the disk is full, it is read-only, and so on."""
     return isinstance(error, UnwritableError) or (isinstance(error, OSError) and error.errno in _DISK_ERRORS)
 
 
@@ -57,6 +57,6 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)` for the choice that is like `name`, or an empty text."""
+    """Return ` (did you mean 'x'?)` for the choice that is like `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.4)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -86,7 +86,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes that place when the block ends well, and is removed when it does not.
 
     Raises:
-        UnwritableError: where that cannot be done.
+        UnwritableError: if that cannot be done.
 
     """
     try:

@@ -83,7 +83,7 @@ if not TYPE_CHECKING:
 class Registry(Mapping[str, Entry]):
     """Entries by name, each imported from its location `"module:NAME"` when it is first asked for.
 
-    METHODS = Registry({"kr": "methods.losses.kr:METHOD"})
+        NETWORKS = Registry({"mlp": "bench.networks.mlp:MLP"})
     """
 
     def __init__(self, locations: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from bench.lazy import torch
 
 @dataclass(frozen=True)
 class Streams:
-    """The random streams of one cell; `ipc` is None where a cell takes the whole training set."""
+    """The random streams of one cell; `ipc` is None if a cell takes the whole training set."""
 
     seed: int
     dataset: str

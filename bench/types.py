@@ -45,7 +45,7 @@ class Bundle:
     """A dataset in memory: two splits, class names in label order, channel means and deviations of images scaled to [0, 1].
 
     `flip` says whether a mirrored image keeps its class. `published`: whether published numbers are of these images; None
-    where nobody knows, as of a folder of pictures.
+    if nobody knows, as for a folder of pictures.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Trace:
     """The course of distilling: the loss of each iteration, seconds by stage and by iteration, how kernels were run.
 
     `norms`: the root mean square of all images at the start and at the end, in normalised units. `angle`: by how much an
-    iteration turned an image, in radians, on average. Both are None where nothing was optimised. `snapshots`: the images at
+    iteration turned an image, in radians, on average. Both are None if nothing was optimised. `snapshots`: the images at
     the checkpoints that were asked for. `earlier`: what processes that were interrupted had spent on the cell.
     """
 

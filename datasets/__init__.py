@@ -1,34 +1,31 @@
-"""The registry of datasets: one file for each set, and one line here.
+"""The registry of datasets: one file a set, one line here.
 
-A set's file defines `SOURCE`, which says where the set's files may lie and how they are read into a `Bundle`
-(`datasets/source.py`). Its name, the file's name and the line below are the same.
-
-Inside this repository the name `datasets` hides the Hugging Face library of that name, so we read the Hub's files without it.
+A set's file defines `SOURCE`, which says where the set's files may be and how they are read into a `Bundle` (`source.py`). To
+add a set, write its file and add its line to `DATASETS`. docs/adding.md has an example.
+May import the ground modules of `bench` and `bench.cells.protocol`; knows no method. In this repository the name `datasets`
+hides the Hugging Face library of that name, so the Hub's files are read without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 
 from bench.errors import UsageError, unknown
+from bench.lazy import Registry
 from datasets.folder import folder_source
 from datasets.loading import Loader as Loader
-from datasets.reading import DataWarning as DataWarning
-from datasets.reading import data_warnings as data_warnings
 from datasets.source import Source
 
-_SETS = (
-    "digits",
-    "mnist",
-    "fashionmnist",
-    "svhn",
-    "cifar10",
-    "cifar100",
+DATASETS: Registry[Source] = Registry(
+    {
+        "digits": "datasets.digits:SOURCE",
+        "mnist": "datasets.mnist:SOURCE",
+        "fashionmnist": "datasets.fashionmnist:SOURCE",
+        "svhn": "datasets.svhn:SOURCE",
+        "cifar10": "datasets.cifar10:SOURCE",
+        "cifar100": "datasets.cifar100:SOURCE",
+    }
 )
-
-DATASETS: Mapping[str, Source] = {name: import_module(f"datasets.{name}").SOURCE for name in _SETS}
 
 
 def find_source(name: str, *, size: int | None = None) -> Source:
@@ -39,7 +36,7 @@ def find_source(name: str, *, size: int | None = None) -> Source:
         size: height and width to which the images of a folder are resized; None keeps their own.
 
     Raises:
-        UsageError: where there is no such dataset, with the valid names, or where a set in the registry is given a size.
+        UsageError: if there is no such dataset, with the valid names, or if a size is given for a set of the registry.
 
     """
     if name.startswith("folder:"):
@@ -51,20 +48,19 @@ def find_source(name: str, *, size: int | None = None) -> Source:
     return DATASETS[name]
 
 
-def split_names(text: str) -> list[str]:
-    """Return the datasets that `--datasets` names, with commas between; the path of a folder may hold commas too.
+def split_names(value: str) -> list[str]:
+    """Return the names in the value of `--datasets`, which are separated by commas; the path of a folder may have commas too.
 
-    A comma after `folder:PATH` belongs to the path where a folder of that longer name is there, and where no other dataset
-    follows it.
+    A comma after `folder:PATH` belongs to the path if there is a folder of that longer name and no other dataset follows.
 
     Args:
-        text: as it was typed.
+        value: as the user typed it.
 
     Raises:
-        UsageError: where more than one reading is possible.
+        UsageError: if more than one reading is possible.
 
     """
-    pieces, names = text.split(","), []
+    pieces, names = value.split(","), []
     while pieces:
         count = _pieces_of_folder(pieces) if pieces[0].startswith("folder:") else 1
         names.append(",".join(pieces[:count]))
@@ -73,8 +69,8 @@ def split_names(text: str) -> list[str]:
 
 
 def _pieces_of_folder(pieces: list[str]) -> int:
-    """Return how many of the pieces between commas, the first being `folder:...`, are the path of that folder."""
-    end = next((place for place, piece in enumerate(pieces[1:], 1) if piece.startswith("folder:")), len(pieces))
+    """Return the number of pieces between commas that form the path of the folder which the first, `folder:...`, begins."""
+    end = next((index for index, piece in enumerate(pieces[1:], 1) if piece.startswith("folder:")), len(pieces))
     paths = {count: Path(",".join(pieces[:count]).removeprefix("folder:")) for count in range(1, end + 1)}
     there = [count for count, path in paths.items() if path.is_dir()]
     complete = [count for count in there if all(piece in DATASETS for piece in pieces[count:end])]
@@ -86,5 +82,5 @@ def _pieces_of_folder(pieces: list[str]) -> int:
         )
     if complete or there:
         return (complete or there)[-1]
-    # No such folder is there: the message that follows names all that could be its path.
+    # There is no such folder: take all that could be its path, for the error message that follows.
     return next((count for count in range(1, end) if pieces[count] in DATASETS), end)

@@ -1,6 +1,6 @@
 """Digits: scikit-learn's 1,797 handwritten digits of 8x8 pixels, the set that needs no download.
 
-They are the test part of UCI's "Optical Recognition of Handwritten Digits".
+They are the test set of UCI's "Optical Recognition of Handwritten Digits".
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from bench.lazy import numpy as np
 from bench.lazy import sklearn, torch
 from bench.types import Split
 from datasets.fingerprint import Fingerprint
-from datasets.reading import Part
-from datasets.source import Layout, Parts, Source
+from datasets.reading import Group
+from datasets.source import Groups, Layout, Source
 
 
-def _files(root: Path) -> tuple[Parts, Parts] | None:
-    """Return scikit-learn's own file, wherever the data root is. scikit-learn is not imported for it."""
+def _files(root: Path) -> tuple[Groups, Groups] | None:
+    """Return scikit-learn's own file, whatever the data root. scikit-learn is not imported for it."""
     spec = find_spec("sklearn")
     if spec is None or spec.origin is None:
         return None
@@ -25,7 +25,7 @@ def _files(root: Path) -> tuple[Parts, Parts] | None:
     return ((file,),), ((file,),)  # both splits come from it
 
 
-def _read(part: Part, split: str) -> Split:
+def _read(group: Group, split: str) -> Split:
     """Return the first four fifths of each class for training or the rest for testing, in the original order.
 
     The set is ordered by writer. So the writers of the two splits differ, except at the boundary of each class.

@@ -1,4 +1,4 @@
-"""Which images a dataset holds, as a hash; and the cache that keeps what takes long to compute."""
+"""Which images a dataset has, as a hash; and a cache of values that take long to compute."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import UsageError
-from bench.files import atomic
+from bench.files import atomic, is_file
 from bench.types import Split
-from datasets.reading import is_file
 
 READERS = 1
-"""Raised by hand whenever a reader comes to decode other pixels or labels from the same files: old cache entries expire."""
+"""Increase it when a reader starts to decode other pixels or labels from the same files: old cache entries then expire."""
 
 _APPLICATION = "which-loss-at-what-cost"
 
 
 class Fingerprint(BaseModel):
-    """Which images and labels a dataset holds, whatever the layout and the format of its files.
+    """Which images and labels a dataset has, whatever the layout and the format of its files.
 
     Attributes:
-        digest: SHA-256 of the images and labels of both splits, in their order. Draws go by the order, so numbers do too.
-        content: the same for images in any order. The published layouts of CIFAR-10 differ in the order alone.
-        published: whether the set is the published one; None where nothing is published to compare it with.
-        assumed: whether the files are not there, and this is what they are expected to be. Where nothing is expected,
-            `digest` is empty.
+        digest: SHA-256 of the images and labels of both splits, in their order. Random draws, and so results, depend on the
+            order.
+        content: the same, but independent of the order. The published layouts of CIFAR-10 differ only in their order.
+        published: whether the set is the published set; None if there is nothing published to compare it with.
+        assumed: whether the files are not there, and this is the fingerprint to expect. `digest` is empty if none is known.
 
     """
 
@@ -45,7 +44,7 @@ class Fingerprint(BaseModel):
 
     @property
     def short(self) -> str:
-        """The beginning of the digest, by which the descriptions of cells name it."""
+        """The first 16 digits of the digest: descriptions of cells contain these."""
         return self.digest[:16]
 
 
@@ -55,24 +54,24 @@ def fingerprint_of(train: Split, test: Split, names: Sequence[str] = ()) -> Fing
     Args:
         train: the training images.
         test: the test images.
-        names: of the classes, where these are a part of the data, as in folders.
+        names: of the classes, if these belong to the data, as in folders.
 
     """
     digest = hashlib.sha256(json.dumps(list(names)).encode())
     content = digest.copy()
-    for part, split in (("train", train), ("test", test)):
+    for name, split in (("train", train), ("test", test)):
         images, labels = split.images.numpy(), split.labels.numpy().astype("<i8")
         hashes = [
             hashlib.sha256(image.tobytes() + label.tobytes()).digest() for image, label in zip(images, labels, strict=True)
         ]
-        header = f"{part} {images.shape}".encode()
+        header = f"{name} {images.shape}".encode()
         digest.update(header + b"".join(hashes))
         content.update(header + b"".join(sorted(hashes)))
     return Fingerprint(digest=digest.hexdigest(), content=content.hexdigest())
 
 
 class _Entry(BaseModel):
-    """What a cache file holds: a value, and the hash of the files that it was computed from."""
+    """The content of a cache file: a value, and the hash of the files that it was computed from."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -86,30 +85,30 @@ Value = TypeVar("Value", bound=BaseModel)
 def cached(model: type[Value], name: str, *, home: Path, files: Sequence[Path], compute: Callable[[], Value]) -> Value:
     """Return `compute()`, or what it returned earlier for the same files.
 
-    Files are the same where their paths, sizes and times of change are. The cache lies in `home`, or in the user's cache
-    folder where `home` is not there or read-only.
+    Files are the same if their paths, sizes and times of change are. The cache is in `home`, or in the user's cache folder if
+    `home` does not exist or is read-only.
 
     Args:
-        model: what is computed.
+        model: the type of the value.
         name: the name of the cache file.
         home: the folder of the data.
         files: what the value depends on.
         compute: computes the value.
 
     """
-    key, places = _key(files), _places(name, home)
-    for place in places:
-        value = _stored(model, place, key)
+    key, paths = _key(files), _cache_paths(name, home)
+    for path in paths:
+        value = _stored(model, path, key)
         if value is not None:
             return value
     value = compute()
-    if _key(files) == key:  # else a file changed while it was read, and nobody can say what was read
-        _store(value, places, key)
+    if _key(files) == key:  # else a file changed while it was read, and the value may be of either content
+        _store(value, paths, key)
     return value
 
 
 def is_writable(folder: Path) -> bool:
-    """Return whether files may be made in `folder`. Root may do anything, but a folder may say no."""
+    """Return whether files may be created in `folder`; its mode is respected even by root, who could ignore it."""
     try:
         return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
     except OSError:
@@ -117,43 +116,43 @@ def is_writable(folder: Path) -> bool:
 
 
 def _key(files: Sequence[Path]) -> str:
-    """Return a hash of the state of files. It also names the readers and Pillow, which decode them."""
+    """Return a hash of the state of files, and of the versions of the readers and of Pillow, which decode them."""
     states = []
     for file in files:
         state = file.stat()
-        # The time of the last change of any kind too: copying may keep the time of the last change of content.
+        # ctime too: copying may preserve mtime.
         states.append([str(file.absolute()), state.st_size, state.st_mtime_ns, state.st_ctime_ns])
     return hashlib.sha256(json.dumps([READERS, metadata.version("pillow"), states]).encode()).hexdigest()
 
 
-def _places(name: str, home: Path) -> list[Path]:
-    """Return where a cache file may lie, the best place first."""
+def _cache_paths(name: str, home: Path) -> list[Path]:
+    """Return the possible paths of a cache file, the preferred one first."""
     owner = hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:16]
     own = platformdirs.user_cache_path(_APPLICATION) / f"{owner}-{name}.json"
     return [home / f".fingerprint-{name}.json", own]
 
 
-def _stored(model: type[Value], place: Path, key: str) -> Value | None:
-    """Return the value in a cache file, or None where it holds none for this key. A cache is never trusted to be whole."""
+def _stored(model: type[Value], path: Path, key: str) -> Value | None:
+    """Return the value in a cache file, or None if it has none for this key or is damaged."""
     try:
-        if not is_file(place):
+        if not is_file(path):
             return None
-        entry = _Entry.model_validate_json(place.read_bytes())
+        entry = _Entry.model_validate_json(path.read_bytes())
         return model.model_validate(entry.value) if entry.key == key else None
     except (OSError, ValueError, UsageError):
         return None
 
 
-def _store(value: BaseModel, places: Sequence[Path], key: str) -> None:
-    """Write a value into the first place that takes it. Where none does, it is computed again next time."""
-    beside, own = places
-    text = _Entry(key=key, value=value.model_dump(mode="json")).model_dump_json(indent=1) + "\n"
-    for place in (beside, own) if is_writable(beside.parent) else (own,):
+def _store(value: BaseModel, paths: Sequence[Path], key: str) -> None:
+    """Write a value to the first path that can be written. If none can be, it is computed again next time."""
+    beside, own = paths
+    content = _Entry(key=key, value=value.model_dump(mode="json")).model_dump_json(indent=1) + "\n"
+    for path in (beside, own) if is_writable(beside.parent) else (own,):
         try:
-            if place == own:
-                place.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(place) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            if path == own:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(path) as temporary:
+                temporary.write_text(content, encoding="utf-8")
         except OSError:
             continue
         return

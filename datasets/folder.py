@@ -14,27 +14,28 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import UsageError
+from bench.files import DataWarning, is_file, reading
 from bench.lazy import PIL, torch
 from bench.lazy import numpy as np
 from bench.types import Split
 from datasets.fingerprint import Fingerprint, cached, fingerprint_of
 from datasets.pictures import convert, has_alpha, is_grey, open_image
-from datasets.reading import DataWarning, Part, is_file, reading
-from datasets.source import Layout, Parts, Source
+from datasets.reading import Group
+from datasets.source import Groups, Layout, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""The file names that torchvision's ImageFolder takes for images."""
+"""The suffixes of the files that torchvision's ImageFolder reads."""
 
 _SMALLEST_STD = 1e-3
-"""Images are divided by their deviation. That of images of one colour is zero, so this stands in for it."""
+"""Images are divided by their deviation, which is at least this: that of images of one colour is zero."""
 
 
 class Facts(BaseModel):
-    """What the suite needs of a folder before it is loaded. It takes reading all images, so it is kept in a cache.
+    """What the suite needs to know of a folder before it is loaded. It takes reading all images, so it is cached.
 
     Attributes:
         fingerprint: of the images, labels and class names.
@@ -55,23 +56,23 @@ class Facts(BaseModel):
 
 
 class _Folder:
-    """The images below a path: which they are, and what they are, read once where that is asked for."""
+    """The images below a path: their files, and their pixels, which are read once, at first use."""
 
     def __init__(self, path: Path, size: int | None) -> None:
         self.path, self.size, self.classes = path, size, _classes(path)
         self.train, self.test = (_images(path / split, self.classes) for split in ("train", "test"))
 
-    def files(self, root: Path) -> tuple[Parts, Parts]:
-        """Return the files; the data root plays no part."""
+    def files(self, root: Path) -> tuple[Groups, Groups]:
+        """Return the files; the data root does not matter."""
         return (tuple(self.train),), (tuple(self.test),)
 
-    def read(self, part: Part, split: str) -> Split:
+    def read(self, group: Group, split: str) -> Split:
         """Return a split."""
         train, test, _ = self._splits
         return train if split == "train" else test
 
     def facts(self) -> Facts:
-        """Return what the suite needs of the images before they are loaded."""
+        """Return the facts, from the cache if it has them."""
         name = "folder" if self.size is None else f"folder-{self.size}"
         return cached(Facts, name, home=self.path, files=(*self.train, *self.test), compute=self._facts)
 
@@ -100,26 +101,29 @@ class _Folder:
 
 
 def folder_source(path: Path, *, size: int | None) -> Source:
-    """Return the source of the images below `path`. They are read at once, unless a cache has what they are.
+    """Return the source of the images below `path`. They are read now, unless the cache has their facts.
 
     Args:
         path: the folder with `train` and `test`.
-        size: height and width to which the images are cropped and resized; None where they have one size already.
+        size: height and width to which the images are cropped and resized; None if they have one size already.
 
     Returns:
         The source; mean and deviation are those of the training images.
 
     Raises:
-        UsageError: where the folder has another layout, the splits differ in classes, images differ in size, or cannot be
-            used as they are.
+        UsageError: if the folder has another layout, the splits differ in classes, or images differ in size or cannot be
+            used unchanged.
 
     """
     folder = _Folder(path, size)
     facts = folder.facts()
     if facts.transparent:
         count, first = len(facts.transparent), facts.transparent[0]
-        text = f"dataset 'folder:{path}': {count} images have an alpha channel, which is dropped, first {first}"
-        warnings.warn(text, DataWarning, stacklevel=2)
+        warnings.warn(
+            f"dataset 'folder:{path}': {count} images have an alpha channel, which is dropped, first {first}",
+            DataWarning,
+            stacklevel=2,
+        )
     return Source(
         name=f"folder:{path}",
         label=path.name,
@@ -135,7 +139,7 @@ def folder_source(path: Path, *, size: int | None) -> Source:
 
 
 def _classes(path: Path) -> tuple[str, ...]:
-    """Return the class names of a folder; raise `UsageError` where it has another layout."""
+    """Return the class names of a folder; raise `UsageError` if it has another layout."""
     names: list[tuple[str, ...]] = []
     for split in ("train", "test"):
         folder = path / split
@@ -162,7 +166,7 @@ def _images(folder: Path, classes: tuple[str, ...]) -> dict[Path, int]:
 def _mode_and_alpha(train: Iterable[Path], test: Iterable[Path]) -> tuple[str, tuple[str, ...]]:
     """Return Pillow's mode to which all images are converted, and the images with an alpha channel.
 
-    The mode is `L` where all training images are grey, else `RGB`.
+    The mode is `L` if all training images are grey, else `RGB`.
     """
     grey, transparent = True, []
     for is_train, files in ((True, train), (False, test)):
@@ -175,7 +179,7 @@ def _mode_and_alpha(train: Iterable[Path], test: Iterable[Path]) -> tuple[str, t
 
 
 def _read_split(files: dict[Path, int], *, mode: str, size: int | None) -> Split:
-    """Return the images of a split; raise `UsageError` where they are not square or not of one size."""
+    """Return the images of a split; raise `UsageError` if they are not square or not of one size."""
     images: list[NDArray[np.uint8]] = []
     for file in files:
         image = _read_image(file, mode)

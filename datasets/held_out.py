@@ -1,4 +1,4 @@
-"""The validation split: a part of the training images that stands in for the test set."""
+"""The validation split: some training images take the place of the test set."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from bench.types import Bundle, Split
 
 
 def held_out(bundle: Bundle, *, fraction: float, seed: int) -> Bundle:
-    """Return `bundle` without its test images: some training images of each class are held out and take their place.
+    """Return `bundle` with some training images of each class, held out, as its test images.
 
-    The images that are held out depend on the seed and the dataset's name alone. The rest keep their order.
+    Which images are held out depends on the seed and the dataset's name alone. The others keep their order.
 
     Args:
-        bundle: the dataset; its test split is not looked at.
-        fraction: the part of each class that is held out, at least one image, and not all.
+        bundle: the dataset; its test split is not read.
+        fraction: of each class that is held out: at least one image, and not all.
         seed: the seed of the run.
 
     Returns:
         The dataset with a smaller training split, and with the held-out images as its test split.
 
     Raises:
-        UsageError: where a class has too few images to be parted.
+        UsageError: if a class has fewer than two images.
 
     """
     generator = Streams(seed, bundle.name, None).generator("holdout")

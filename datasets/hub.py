@@ -10,8 +10,8 @@
         flip=True,
     )
 
-That is the whole of `datasets/flowers.py`, after the import; the registry in `datasets/__init__.py` takes one line more. The
-files lie in `<data root>/flowers`, and are named `train*.parquet` and `test*.parquet`.
+That is all of `datasets/flowers.py`, after the import; add its line to the registry in `datasets/__init__.py`. The files are
+`<data root>/flowers/train*.parquet` and `test*.parquet`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def hub_set(
     image_column: str | None = None,
     label_column: str | None = None,
 ) -> Source:
-    """Return the source of a dataset that lies in the Hub's parquet layout.
+    """Return the source of a dataset in the Hub's parquet layout.
 
     Args:
         name: its key in the registry, and the folder of its files below the data root.
@@ -42,8 +42,8 @@ def hub_set(
         std: the standard deviation of each channel, likewise.
         size: height and width of an image.
         flip: whether a mirrored image keeps its class.
-        image_column: the column of images, where it is neither `img` nor `image`.
-        label_column: the column of labels, where it is neither `label` nor `fine_label`.
+        image_column: the column of images, if it is neither `img` nor `image`.
+        label_column: the column of labels, if it is neither `label` nor `fine_label`.
 
     """
     return Source(

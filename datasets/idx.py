@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
+from bench.files import is_file, reading
 from bench.lazy import numpy as np
 from bench.types import Split
-from datasets.reading import Part, is_file, make_split, reading
-from datasets.source import Layout, Parts
+from datasets.reading import Group, make_split
+from datasets.source import Groups, Layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 def idx_files(folder: str) -> Layout:
     """Return the layout of torchvision's MNIST classes: four IDX files, gzipped or not, in `<data root>/<folder>/raw`."""
-    return Layout(f"{folder}/raw/*-ubyte", partial(_files, folder=folder), _read_part)
+    return Layout(f"{folder}/raw/*-ubyte", partial(_files, folder=folder), _read_files)
 
 
-def _files(root: Path, *, folder: str) -> tuple[Parts, Parts] | None:
-    splits: list[Parts] = []
-    for part in ("train", "t10k"):
-        images = _existing_file(root / folder / "raw" / f"{part}-images-idx3-ubyte")
-        labels = _existing_file(root / folder / "raw" / f"{part}-labels-idx1-ubyte")
+def _files(root: Path, *, folder: str) -> tuple[Groups, Groups] | None:
+    splits: list[Groups] = []
+    for prefix in ("train", "t10k"):
+        images = _existing_file(root / folder / "raw" / f"{prefix}-images-idx3-ubyte")
+        labels = _existing_file(root / folder / "raw" / f"{prefix}-labels-idx1-ubyte")
         if images is None or labels is None:
             return None
         splits.append(((images, labels),))
@@ -34,16 +35,16 @@ def _files(root: Path, *, folder: str) -> tuple[Parts, Parts] | None:
 
 
 def _existing_file(file: Path) -> Path | None:
-    """Return `file` or its gzipped form, whichever is there."""
+    """Return `file` or its gzipped form, whichever exists; None if neither does."""
     return next((path for path in (file, file.with_name(file.name + ".gz")) if is_file(path)), None)
 
 
-def _read_part(part: Part, split: str) -> Split:
-    images, labels = part
+def _read_files(group: Group, split: str) -> Split:
+    images, labels = group
     pixels = _read_array(images)
     if pixels.ndim != 3:
         raise UsageError(f"{images}: images of shape {pixels.shape}; valid: [images, height, width]")
-    return make_split(pixels[:, None], _read_array(labels), part)  # [N, H, W] to [N, 1, H, W]
+    return make_split(pixels[:, None], _read_array(labels), group)  # [N, H, W] to [N, 1, H, W]
 
 
 def _read_array(file: Path) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Loading the datasets of a run, under the fingerprints that its cells are described by."""
+"""Loading the datasets of a run, and checking that their images have the fingerprints in the descriptions of its cells."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from datasets.source import Source
 
 
 class Loader:
-    """Loads each dataset once, when it is first asked for, and keeps the last held-out split.
+    """Loads each dataset once, at first use, and keeps the last held-out split.
 
-    Calling it raises `UsageError` where the images are no longer those of the fingerprint.
+    Calling it raises `UsageError` if the images no longer have their fingerprint.
     """
 
     def __init__(
@@ -25,7 +25,15 @@ class Loader:
         fingerprints: Mapping[str, Fingerprint],
         bundles: Mapping[str, Bundle] | None = None,
     ) -> None:
-        """Take the datasets, the data root, the fingerprints by the names of datasets, and datasets that are loaded already."""
+        """Prepare loading; nothing is loaded yet.
+
+        Args:
+            sources: the datasets.
+            root: the data root.
+            fingerprints: by the names of the datasets.
+            bundles: datasets that are already loaded, by name.
+
+        """
         self._sources, self._root, self._fingerprints = {source.name: source for source in sources}, root, fingerprints
         self._whole = dict(bundles or {})
         self._last: tuple[tuple[str, Protocol, int], Bundle] | None = None

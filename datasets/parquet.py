@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
+from bench.files import DataWarning, is_file, reading
 from bench.lazy import numpy as np
 from bench.lazy import pandas as pd
 from bench.lazy import pyarrow
 from bench.types import Split
 from datasets.pictures import convert, has_alpha, open_image
-from datasets.reading import DataWarning, Part, is_file, make_split, reading
-from datasets.source import Layout, Parts
+from datasets.reading import Group, make_split
+from datasets.source import Groups, Layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +40,8 @@ def parquet_files(folder: str, *, channels: int, image_column: str | None = None
     Args:
         folder: the name of the folder.
         channels: 1 to read the images as grey, 3 as colour.
-        image_column: the column of images; where it is not given, the first of `IMAGE_COLUMNS` that is there.
-        label_column: the column of labels; where it is not given, the first of `LABEL_COLUMNS` that is there.
+        image_column: the column of images; by default, the first of `IMAGE_COLUMNS` that the file has.
+        label_column: the column of labels; by default, the first of `LABEL_COLUMNS` that the file has.
 
     """
     read = partial(
@@ -52,17 +53,17 @@ def parquet_files(folder: str, *, channels: int, image_column: str | None = None
     return Layout(f"{folder}/train*.parquet + test*.parquet", partial(_files, folder=folder), read)
 
 
-def _files(root: Path, *, folder: str) -> tuple[Parts, Parts] | None:
-    train, test = (_shards(root / folder, part) for part in ("train", "test"))
+def _files(root: Path, *, folder: str) -> tuple[Groups, Groups] | None:
+    train, test = (_shards(root / folder, split) for split in ("train", "test"))
     return (train, test) if train and test else None
 
 
-def _shards(folder: Path, part: str) -> Parts:
-    """Return the files of a split in order; raise `UsageError` where some are missing, or belong to something else.
+def _shards(folder: Path, split: str) -> Groups:
+    """Return the files of a split in order; raise `UsageError` if some are missing, or belong to another set.
 
-    `train-00000-of-00002.parquet` is one of two: without the other, half of the images would be taken for all.
+    `train-00000-of-00002.parquet` is the first of two files: without the second, half of the images would count as all.
     """
-    files = sorted(path for path in folder.glob(f"{part}*.parquet") if is_file(path))
+    files = sorted(path for path in folder.glob(f"{split}*.parquet") if is_file(path))
     shards = [match for file in files if (match := _SHARD.fullmatch(file.name))]
     if not shards:
         return tuple((file,) for file in files)
@@ -70,7 +71,7 @@ def _shards(folder: Path, part: str) -> Parts:
     if len(sets) > 1 or len(shards) < len(files):
         names = ", ".join(file.name for file in files)
         raise UsageError(
-            f"{folder} holds more than one set of {part} files: {names}; valid: one file, or all shards of one set"
+            f"{folder} holds more than one set of {split} files: {names}; valid: one file, or all shards of one set"
         )
     numbers, count = [int(match["number"]) for match in shards], int(shards[0]["count"])
     missing = next((number for number in range(count) if number not in numbers), None)
@@ -81,9 +82,11 @@ def _shards(folder: Path, part: str) -> Parts:
     return tuple((file,) for file in files)
 
 
-def _read_shard(part: Part, split: str, *, mode: str, image_columns: tuple[str, ...], label_columns: tuple[str, ...]) -> Split:
+def _read_shard(
+    group: Group, split: str, *, mode: str, image_columns: tuple[str, ...], label_columns: tuple[str, ...]
+) -> Split:
     """Return the rows of a file, decoding its images to the mode `L` or `RGB` of Pillow."""
-    (file,) = part
+    (file,) = group
     image_column, label_column = _columns(file, image_columns, label_columns)
     with reading(file):
         table = pd.read_parquet(file, columns=[image_column, label_column])
@@ -97,11 +100,11 @@ def _read_shard(part: Part, split: str, *, mode: str, image_columns: tuple[str, 
         if transparent:
             warnings.warn(f"{file}: {transparent} images have an alpha channel, which is dropped", DataWarning, stacklevel=2)
         images = np.stack([pixels for pixels, _ in decoded]) if decoded else np.empty((0, 1, 0, 0), np.uint8)
-        return make_split(images, table[label_column].to_numpy(), part)
+        return make_split(images, table[label_column].to_numpy(), group)
 
 
 def _columns(file: Path, image_columns: tuple[str, ...], label_columns: tuple[str, ...]) -> tuple[str, str]:
-    """Return the names of the columns of images and of labels; raise `UsageError` where the file has neither."""
+    """Return the names of the columns of images and of labels; raise `UsageError` if the file lacks either."""
     with reading(file):
         columns = pyarrow.parquet.read_schema(file).names
     image_column = next((name for name in image_columns if name in columns), None)

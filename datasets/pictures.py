@@ -1,4 +1,4 @@
-"""Encoded images: what Pillow opens, as pixels of one kind, or refused where that would bend them."""
+"""Encoded images: opened by Pillow and converted to one mode, or rejected if decoding would change pixel values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""The formats that are opened. Pillow knows more, and starts another program for some, whatever a file's name is."""
+"""The formats that are opened. Pillow knows more, and starts another program for some, whatever the file's suffix."""
 
 _GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
 """Pillow's modes with one channel."""
@@ -40,12 +40,12 @@ def convert(image: Image, mode: str, name: str) -> Image:
     """Return an image in another mode.
 
     Args:
-        image: as it was opened.
+        image: an opened image.
         mode: `L` for grey, `RGB` for colour.
         name: the file, for messages.
 
     Raises:
-        UsageError: where pixels are floats or have 32 bits, whose range nobody knows, or where colours would become grey.
+        UsageError: if pixels are floats or have 32 bits, whose range is unknown, or if colours would become grey.
 
     """
     if image.mode == "F" or (image.mode == "I" and image.format not in _SIXTEEN_BITS):

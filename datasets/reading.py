@@ -1,4 +1,4 @@
-"""Reading the files of a dataset: what is opened, what is refused, and in which words."""
+"""From arrays in files to a split: images as bytes and labels as whole numbers, or a `UsageError` that names the file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.files import DataWarning as DataWarning
-from bench.files import data_warnings as data_warnings
-from bench.files import is_file as is_file
-from bench.files import reading as reading
 from bench.lazy import numpy as np
 from bench.lazy import torch
 from bench.types import Split
@@ -17,37 +13,37 @@ from bench.types import Split
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-Part = tuple[Path, ...]
-"""Files that are read together: one batch, one shard, or a file of images with its file of labels, which comes last."""
+Group = tuple[Path, ...]
+"""Files that are read together: a batch, a shard, or a file of images followed by its file of labels."""
 
 
-def make_split(images: ArrayLike, labels: ArrayLike, part: Part) -> Split:
-    """Return images and labels as a split, exactly as they stand in the files.
+def make_split(images: ArrayLike, labels: ArrayLike, group: Group) -> Split:
+    """Return images and labels as a split, with the values of the files.
 
     Args:
         images: `[N, channels, H, W]`.
         labels: `[N]`.
-        part: the files that they come from, for messages.
+        group: the files that they come from, for messages.
 
     Raises:
-        UsageError: where the split has no images, their number is not that of the labels, or a value would have to be changed.
+        UsageError: if there are no images, their number is not that of the labels, or a value would have to be changed.
 
     """
-    pixels, classes = _pixels(np.asarray(images), part[0]), _classes(np.asarray(labels), part[-1])
+    pixels, classes = _pixels(np.asarray(images), group[0]), _classes(np.asarray(labels), group[-1])
     if len(pixels) != len(classes):
-        files = " and ".join(map(str, dict.fromkeys((part[0], part[-1]))))
+        files = " and ".join(map(str, dict.fromkeys((group[0], group[-1]))))
         raise UsageError(f"{files}: {len(pixels)} images and {len(classes)} labels; valid: as many of one as of the other")
     return Split(torch.from_numpy(pixels), torch.from_numpy(classes))
 
 
 def _pixels(images: NDArray[Any], file: Path) -> NDArray[np.uint8]:
-    """Return images as bytes; raise `UsageError` where there are none, or a byte cannot hold a value."""
+    """Return images as bytes; raise `UsageError` if there are none, or a value does not fit into a byte."""
     if images.ndim != 4:
         raise UsageError(f"{file}: images of shape {images.shape}; valid: [images, channels, height, width]")
     if not images.size:
         raise UsageError(f"{file} holds no images; valid: at least one image of each class")
     if images.dtype.kind not in "iu":
-        # Floats could be meant from 0 to 1, from -1 to 1 or from 0 to 255: only their owner knows.
+        # Floats could range from 0 to 1, from -1 to 1 or from 0 to 255: only their owner knows.
         raise UsageError(
             f"{file}: pixels are of type {images.dtype}, such as {images.flat[0]!s}; valid: whole numbers 0 to 255"
         )
@@ -59,13 +55,13 @@ def _pixels(images: NDArray[Any], file: Path) -> NDArray[np.uint8]:
 
 
 def _classes(labels: NDArray[Any], file: Path) -> NDArray[np.int64]:
-    """Return labels as whole numbers; raise `UsageError` where one is none."""
+    """Return labels as whole numbers; raise `UsageError` if a label is none."""
     if labels.ndim != 1:
         raise UsageError(f"{file}: labels of shape {labels.shape}; valid: one number for each image, [images]")
     if labels.dtype.kind == "f":
-        bent = labels[~(np.isfinite(labels) & (labels == np.round(labels)))]
-        if bent.size:
-            raise UsageError(f"{file}: label {bent[0]}; valid: whole numbers")
+        fractional = labels[~(np.isfinite(labels) & (labels == np.round(labels)))]
+        if fractional.size:
+            raise UsageError(f"{file}: label {fractional[0]}; valid: whole numbers")
     elif labels.dtype.kind not in "iub":
         raise UsageError(f"{file}: labels are of type {labels.dtype}, such as {labels[:1].tolist()}; valid: whole numbers")
     return np.array(labels, dtype=np.int64)

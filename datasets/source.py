@@ -1,4 +1,4 @@
-"""What the suite knows of a dataset before it is loaded: a source, and the layouts in which its files may lie.
+"""What the suite knows of a dataset before it is loaded: a source, and the possible layouts of its files.
 
 A set in the registry is a `Source` with a few layouts. Each file format has a function that returns the layout of its files,
 such as `datasets.idx.idx_files`.
@@ -16,42 +16,43 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.errors import UsageError
+from bench.files import DataWarning
 from bench.lazy import torch, torchvision
 from bench.types import Bundle, Split
 from datasets.fingerprint import Fingerprint, cached, fingerprint_of, is_writable
-from datasets.reading import DataWarning, Part
+from datasets.reading import Group
 
-Parts = tuple[Part, ...]
-"""The files of a split, in order."""
+Groups = tuple[Group, ...]
+"""The files of a split, in order, group by group."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a dataset may lie on disk.
+    """One way in which a dataset's files may be stored.
 
     Attributes:
-        where: the place of its files below the data root, in words, for messages.
-        files: returns the files of the training and the test split below a data root, or None where they are not there.
-        read: reads one part of a split, `train` or `test`.
+        where: the path of its files below the data root, for messages.
+        files: returns the files of the training and the test split below a data root, or None if they are not there.
+        read: reads a group of files of a split, `train` or `test`.
 
     """
 
     where: str
-    files: Callable[[Path], tuple[Parts, Parts] | None]
-    read: Callable[[Part, str], Split]
+    files: Callable[[Path], tuple[Groups, Groups] | None]
+    read: Callable[[Group, str], Split]
 
 
 class Files(NamedTuple):
-    """The files of a dataset that are used: those of the first layout that is there."""
+    """The files of a dataset that are read: those of the first layout that is there."""
 
     layout: Layout
-    train: Parts
-    test: Parts
+    train: Groups
+    test: Groups
 
     @property
     def all(self) -> list[Path]:
         """Every file, once, in order."""
-        return list(dict.fromkeys(file for part in (*self.train, *self.test) for file in part))
+        return list(dict.fromkeys(file for group in (*self.train, *self.test) for file in group))
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Download:
 
     Attributes:
         class_name: the class of `torchvision.datasets`, such as `MNIST`.
-        calls: keyword arguments, once for each time that the class has to be made. Most classes download both splits at
-            once; SVHN downloads the split that it is asked for.
+        calls: the keyword arguments of each call of the class. Most classes download both splits in one call; SVHN's
+            downloads one split.
 
     """
 
@@ -75,7 +76,7 @@ class Download:
             dataset(str(root), download=True, **arguments)
 
     def are_published(self, files: list[Path]) -> bool | None:
-        """Return whether files have the published checksums; None where none is published for a file of some name."""
+        """Return whether files have the published checksums; None if there is none for the name of some file."""
         dataset = getattr(torchvision.datasets, self.class_name)
         lists = [getattr(dataset, name, ()) for name in ("resources", "train_list", "test_list")]
         entries = [*(entry for entries in lists for entry in entries), *getattr(dataset, "split_list", {}).values()]
@@ -87,7 +88,7 @@ class Download:
 
 def _md5(file: Path) -> str:
     with file.open("rb") as stream:
-        # The published sums are MD5's. It guards against other and damaged files, not against forged ones.
+        # The published checksums are MD5. It detects other and damaged files, not forged files.
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
@@ -103,11 +104,11 @@ class Source:
         std: the standard deviation of each channel, likewise.
         size: height and width of an image.
         flip: whether a mirrored image keeps its class.
-        layouts: where its files may lie, in the order in which they are tried.
-        download: how it is downloaded; None where it cannot be.
-        published: the fingerprint of the published set; None where we have none.
-        own: the fingerprint of the images themselves, where they were looked at to make this source.
-        counts: how many training and test images it has, for estimating seconds; where nobody says, as many as CIFAR.
+        layouts: how its files may be stored, in the order in which they are tried.
+        download: how it is downloaded; None if it cannot be.
+        published: the fingerprint of the published set; None if we do not have it.
+        own: the fingerprint of the images themselves, if they were read to make this source.
+        counts: the numbers of training and test images, for estimating seconds; by default those of CIFAR.
 
     """
 
@@ -130,15 +131,15 @@ class Source:
         return len(self.mean), self.size, self.size
 
     def load(self, root: Path, *, expected: Fingerprint | None = None) -> Bundle:
-        """Return the dataset below a data root; download it where it is not there.
+        """Return the dataset below a data root; download it if it is not there.
 
         Args:
             root: the data root.
-            expected: the fingerprint under which results will be recorded; None to load whatever is there.
+            expected: the fingerprint under which results will be recorded; None accepts any images.
 
         Raises:
-            UsageError: where downloading fails, with every place that was looked at; where the files hold no images of this
-                set; or where they are not those of the expected fingerprint.
+            UsageError: if downloading fails, with every path that was searched; if the files have no images of this set; or if
+                the images do not have the expected fingerprint.
 
         """
         train, test = self._read(self._files_or_download(root), root)
@@ -149,10 +150,10 @@ class Source:
         return Bundle(self.name, train, test, self.classes, self.mean, self.std, self.flip, published)
 
     def fingerprint(self, root: Path) -> Fingerprint:
-        """Return the fingerprint of the images below `root`; download them where they are not there, as `load` does.
+        """Return the fingerprint of the images below `root`; download them if they are not there, as `load` does.
 
-        All images are read for it once; after that a cache has it while the files stay as they are. Where the set is not the
-        published one, a `DataWarning` says so.
+        All images are read for it once; after that it comes from a cache until the files change. If the set is not the
+        published set, a `DataWarning` says so.
         """
         if self.own is not None:
             return self.own
@@ -160,13 +161,13 @@ class Source:
 
         fingerprint = cached(Fingerprint, self.name, home=root, files=files.all, compute=lambda: self._computed(files, root))
         if self.published is not None:
-            # Either shows it: the images themselves, in whichever layout, or the checksums of the files.
+            # Either is enough: the same images, in any layout, or files with the published checksums.
             same = fingerprint.content == self.published.content or fingerprint.published is True
             fingerprint = fingerprint.model_copy(update={"published": same})
         if fingerprint.published is False:
-            place = ", ".join(sorted({str(file.parent) for file in files.all}))
+            folders = ", ".join(sorted({str(file.parent) for file in files.all}))
             warnings.warn(
-                f"dataset {self.name!r} in {place} is not the published one: its images or labels differ "
+                f"dataset {self.name!r} in {folders} is not the published one: its images or labels differ "
                 f"(fingerprint {fingerprint.digest[:16]}); results cannot be compared with published numbers",
                 DataWarning,
                 stacklevel=2,
@@ -174,10 +175,10 @@ class Source:
         return fingerprint
 
     def planned_fingerprint(self, root: Path) -> Fingerprint:
-        """Return the fingerprint of the images below `root`; where they are not there, what it is expected to be.
+        """Return the fingerprint of the images below `root`; if they are not there, the one to expect.
 
-        Nothing is downloaded. An expected fingerprint is that of the published set, is marked `assumed`, and has an empty
-        digest where we have none of the published set.
+        Nothing is downloaded. The fingerprint to expect is that of the published set, marked `assumed`; its digest is empty if
+        we do not have it.
         """
         if self.own is not None or self.files(root) is not None:
             return self.fingerprint(root)
@@ -208,14 +209,14 @@ class Source:
         return fingerprint.model_copy(update={"published": self.download.are_published(files.all)})
 
     def _fingerprint_of(self, train: Split, test: Split) -> Fingerprint:
-        # The classes of a registered set are a part of the suite's code; those of a folder are a part of the data.
+        # The classes of a registered set belong to the suite's code; those of a folder belong to the data.
         return fingerprint_of(train, test, self.classes if self.own is not None else ())
 
     def _fetch(self, root: Path) -> str:
-        """Download below `root`; return what went wrong, or an empty text."""
+        """Download below `root`; return what went wrong, or an empty string."""
         if self.download is None:
             return "there is nothing to download"
-        nearest = next((place for place in (root, *root.absolute().parents) if place.exists()), root)
+        nearest = next((folder for folder in (root, *root.absolute().parents) if folder.exists()), root)
         if not is_writable(nearest):
             return f"{nearest} is read-only"
         try:
@@ -225,7 +226,7 @@ class Source:
         return ""
 
     def _not_there(self, root: Path, problem: str) -> UsageError:
-        """Return the error that lists every place where the files could have been."""
+        """Return the error that lists every path where the files could have been."""
         places = "; ".join(f"{root / layout.where}" for layout in self.layouts)
         return UsageError(
             f"dataset {self.name!r} is not below --data-root {str(root)!r}: none of these is there: {places}. "
@@ -234,30 +235,30 @@ class Source:
         )
 
     def _read(self, files: Files, root: Path) -> tuple[Split, Split]:
-        """Return both splits; raise `UsageError` where they are not the images of this set."""
+        """Return both splits; raise `UsageError` if they are not images of this set."""
         splits = []
-        for kind, parts in (("train", files.train), ("test", files.test)):
-            split = _joined([self._checked(files.layout.read(part, kind), part) for part in parts])
+        for kind, groups in (("train", files.train), ("test", files.test)):
+            split = _joined([self._checked(files.layout.read(group, kind), group) for group in groups])
             counts = split.labels.bincount(minlength=len(self.classes))
             if not counts.all():
                 name = self.classes[int(counts.argmin())]
-                place = parts[0][0].parent if parts and parts[0] else root
+                folder = groups[0][0].parent if groups and groups[0] else root
                 raise UsageError(
-                    f"dataset {self.name!r} in {place}: class {name!r} has no images in the {kind} split; "
+                    f"dataset {self.name!r} in {folder}: class {name!r} has no images in the {kind} split; "
                     f"valid: at least one of each class"
                 )
             splits.append(split)
         return splits[0], splits[1]
 
-    def _checked(self, split: Split, part: Part) -> Split:
-        """Return one part of a split; raise `UsageError` where images have another shape, or labels are of no class."""
+    def _checked(self, split: Split, group: Group) -> Split:
+        """Return the images of a group; raise `UsageError` if they have another shape, or labels of no class."""
         shape, lowest, highest = tuple(split.images.shape[1:]), int(split.labels.min()), int(split.labels.max())
         if shape != self.shape:
-            raise UsageError(f"{part[0]}: images of shape {shape}; valid for dataset {self.name!r}: {self.shape}")
+            raise UsageError(f"{group[0]}: images of shape {shape}; valid for dataset {self.name!r}: {self.shape}")
         for label in (lowest, highest):
             if not 0 <= label < len(self.classes):
                 valid = f"0 to {len(self.classes) - 1}"
-                raise UsageError(f"{part[-1]}: label {label}; valid for dataset {self.name!r}: {valid}")
+                raise UsageError(f"{group[-1]}: label {label}; valid for dataset {self.name!r}: {valid}")
         return split
 
 

@@ -9,26 +9,27 @@ from functools import partial
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.files import is_file, reading
 from bench.lazy import numpy as np
 from bench.lazy import scipy
 from bench.types import Split
 from datasets.parquet import parquet_files
-from datasets.reading import Part, is_file, make_split, reading
-from datasets.source import Download, Layout, Parts, Source
+from datasets.reading import Group, make_split
+from datasets.source import Download, Groups, Layout, Source
 
 
 def matlab_files(folder: str) -> Layout:
     """Return the layout of SVHN's two MATLAB files in `<data root>/<folder>`."""
-    return Layout(f"{folder}/train_32x32.mat + test_32x32.mat", partial(_files, folder=folder), _read_part)
+    return Layout(f"{folder}/train_32x32.mat + test_32x32.mat", partial(_files, folder=folder), _read_file)
 
 
-def _files(root: Path, *, folder: str) -> tuple[Parts, Parts] | None:
-    train, test = (root / folder / f"{part}_32x32.mat" for part in ("train", "test"))
+def _files(root: Path, *, folder: str) -> tuple[Groups, Groups] | None:
+    train, test = (root / folder / f"{split}_32x32.mat" for split in ("train", "test"))
     return (((train,),), ((test,),)) if is_file(train) and is_file(test) else None
 
 
-def _read_part(part: Part, split: str) -> Split:
-    (file,) = part
+def _read_file(group: Group, split: str) -> Split:
+    (file,) = group
     with reading(file):
         content = scipy.io.loadmat(str(file))
         images, labels = content["X"], content["y"]
@@ -36,7 +37,7 @@ def _read_part(part: Part, split: str) -> Split:
             raise UsageError(f"{file}: X is of shape {images.shape}; valid: [32, 32, 3, images]")
         if labels.ndim != 2 or 1 not in labels.shape:
             raise UsageError(f"{file}: y is of shape {labels.shape}; valid: [images, 1]")
-        numbers = make_split(np.transpose(images, (3, 2, 0, 1)), labels.reshape(-1), part)  # X is [32, 32, 3, N]
+        numbers = make_split(np.transpose(images, (3, 2, 0, 1)), labels.reshape(-1), group)  # X is [32, 32, 3, N]
         for label in (int(numbers.labels.min()), int(numbers.labels.max())):
             if not 0 <= label <= 10:
                 raise UsageError(f"{file}: label {label}; valid: 1 to 9, and 10 for the digit 0")

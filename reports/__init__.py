@@ -1,4 +1,10 @@
-"""Reports: tables, plots and a page, made from records alone. What they need is imported when a report is made."""
+"""Reports: tables, figures and a page, made from records alone.
+
+`frames` has records as rows, `statistics` what follows from them, `verdicts` the comparison with the paper, `tables`, `figures`
+and `page` show them; `speed` reports benchmarks, `export` writes distilled sets. `reference` has committed records.
+May import `bench.cells`, `bench.records` and `bench.sets`, which describe and keep; nothing of `bench` that computes. What a
+report needs is imported when it is made.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +24,18 @@ def write_report(
 ) -> Path:
     """Write a report from the records in `<out>/records/` of one or several folders, and return its page.
 
-    It is written beside an old one and takes its place in whole. Where no page is wanted, the folder is returned. Where there
-    are many records, processes draw figures: a script that calls this does so behind `if __name__ == "__main__":`.
+    It is written beside an old one, which it then replaces as a whole. If no page is wanted, the folder is returned.
 
     Args:
-        out: the folder that holds `records/`.
+        out: the folder that has `records/`.
         others: more such folders; records in several of them count once.
-        target: the folder of the report; `<out>/report/` where it is None.
-        formats: what is written, of `reports.report.ALL_FORMATS`; all of them where none is named.
-        wanted: hashes of the records to take; all of them where it is None.
-        log: where a line is written for what is left out; the standard error where it is None.
+        target: the folder of the report; `<out>/report/` if it is None.
+        formats: those that are written, of `reports.report.ALL_FORMATS`; all of them if none is named.
+        wanted: hashes of the records to take; all of them if it is None.
+        log: gets a line for everything that is left out; the standard error if it is None.
 
     Raises:
-        UsageError: where there is no record with results, a format is unknown, or the report cannot be written.
+        UsageError: if there is no record with results, a format is unknown, or the report cannot be written.
 
     """
     write = resolve_name("reports.report:write_report")

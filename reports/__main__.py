@@ -1,8 +1,8 @@
 """Make reports again from what is on disk.
 
-`python -m reports --out results`: the report, from the records in a folder. Several `--out` make one report.
+`python -m reports --out results`: the report, from the records in a folder. Several `--out` make a single report.
 `python -m reports --out before --out after --compare`: what changed between two folders, in report/changes.html.
-`python -m reports --check`: compare the records' verdicts with the committed ones' instead.
+`python -m reports --check`: compare the records' verdicts with those of the committed records instead.
 `python -m reports export --to dc-pt`: the distilled images in a form of other tools; `export --help` says more.
 `python -m reports --benchmarks benchmarks.json`: speed and memory, from what `tox -e bench` measured.
 """
@@ -23,19 +23,19 @@ def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__, formatter_class=form)
     add = parser.add_argument
-    add("--out", action="append", type=Path, help="a folder that holds records/ (default: results); several make one report")
+    add("--out", action="append", type=Path, help="a folder that has records/ (default: results); several make a single report")
     add("--target", type=Path, metavar="DIR", help="the folder of the report (default: report/ in the first --out)")
     add("--format", default="", metavar="LIST", help="what is written, of html,md,tex,csv,parquet,png,svg,pdf (default: all)")
     add("--against", type=Path, help="with --check: the folder to compare with (default: all of reports/reference)")
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--check", action="store_true", help="only compare: exit 1 where a reproduced cell is now below")
+    mode.add_argument("--check", action="store_true", help="only compare: exit 1 if a reproduced cell is now below")
     mode.add_argument("--compare", action="store_true", help="write what changed from the first --out to the second instead")
     mode.add_argument("--benchmarks", type=Path, metavar="FILE", help="write report/benchmarks.md from this file instead")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0; with `--check` 1 where a cell fell; 2 on a user's mistake."""
+    """Return the exit status: 0; with `--check` 1 if a cell fell; 2 on a user's mistake."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["export"]:
         status: int = resolve_name("reports.export.export:main")(arguments[1:])
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if len(outs) > 1:
                 raise UsageError("--check takes one folder; valid: a single --out")
             outcome = resolve_name("reports.verdicts.check:check_report")(outs[0], options.against)
-            sys.stdout.write(outcome.text)
+            sys.stdout.write(outcome.report)
             return 1 if outcome.fell else 0
         if options.benchmarks is not None:
             page = resolve_name("reports.speed.benchmarks:write_benchmarks")(options.benchmarks, *outs, target=options.target)

@@ -25,12 +25,12 @@ def write_changes(
 
     Args:
         outs: the two folders that hold `records/`.
-        target: the folder of the report; `<first>/report/` where it is None.
-        formats: what is written: `html`, `md`, `tex`, `csv`, `parquet`; all of them where none is named.
-        log: where a line is written for what is left out; the standard error where it is None.
+        target: the folder of the report; `<first>/report/` if it is None.
+        formats: those that are written, of `html`, `md`, `tex`, `csv`, `parquet`; all of them if none is named.
+        log: gets a line for everything that is left out; the standard error if it is None.
 
     Raises:
-        UsageError: where there are not two folders with results, or no format that a comparison has.
+        UsageError: if there are not two folders with results, or no format that a comparison has.
 
     """
     if len(outs) != 2 or outs[0].resolve() == outs[1].resolve():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
@@ -11,8 +10,9 @@ from typing import TextIO
 import pandas as pd
 
 from bench.errors import unknown
-from reports.figures.drawing import figures_drawn, get_ready
-from reports.frames.names import Column
+from reports.figures import figures
+from reports.figures.figure import WRITTEN, Figure, write_figure
+from reports.frames.names import columns_of
 from reports.frames.reading import Finished, read_records
 from reports.frames.results import Results
 from reports.page.cards import decks
@@ -29,16 +29,15 @@ from reports.verdicts.cells import summary, table2_cells
 ALL_FORMATS = ("html", "md", "tex", "csv", "parquet", "png", "svg", "pdf")
 
 _NEEDED = {"html": frozenset({"html", "svg", "png"})}
-"""What a format needs beside itself: the page shows figures as SVG and images as PNG."""
+"""The formats that a format needs: the page shows figures as SVG and images as PNG."""
 
 _OWN = (".csv", ".html", ".jpg", ".json", ".md", ".parquet", ".pdf", ".png", ".svg", ".tex", ".webp")
 
 
 def accuracy_frame(results: Results) -> pd.DataFrame:
-    """Return the main evaluations alone, one row a network, as every version has written them: a variant stands in brackets."""
-    frame = results.main
-    columns = [Column(*pair).name for pair in zip(frame["method"], frame["variant"], strict=True)]
-    return frame.assign(method=columns)[["dataset", "ipc", "method", "seed", "network", "accuracy"]]
+    """Return the main evaluations alone, a row for each network, in the form of all versions: variants are in brackets."""
+    frame, columns = results.main, ["dataset", "ipc", "method", "seed", "network", "accuracy"]
+    return frame.assign(method=[column.name for column in columns_of(frame)])[columns]
 
 
 def chosen_formats(names: Collection[str]) -> frozenset[str]:
@@ -56,42 +55,40 @@ def write_report(
     formats: Collection[str] = (),
     wanted: Collection[str] | None = None,
     log: TextIO | None = None,
+    drawn: Collection[Figure] | None = None,
 ) -> Path:
-    """Write the report and return its page, or its folder where no page is wanted; see `reports.write_report`."""
+    """Write the report and return its page, or its folder if no page is wanted; see `reports.write_report`.
+
+    `drawn`: the figures in it, in this order; all if it is None.
+    """
     forms = chosen_formats(formats)
-    get_ready(sum(1 for out in outs for _ in (out / "records").glob("*.json")))
-    try:
-        finished = read_records(outs, wanted=wanted, log=log)
-        gc.freeze()  # statsmodels collects garbage at every correction; records need not be looked through each time
-        report = target or outs[0] / "report"
-        with swapped(report, _is_own) as folder:
-            left_out = _write(finished, folder, forms, report)
-            (log or sys.stderr).writelines(f"{line}\n" for line in left_out)
-    finally:
-        gc.unfreeze()
+    finished = read_records(outs, wanted=wanted, log=log)
+    report = target or outs[0] / "report"
+    with swapped(report, _is_own) as folder:
+        left_out = _write(finished, folder, forms, report, figures() if drawn is None else drawn)
+        (log or sys.stderr).writelines(f"{line}\n" for line in left_out)
     return report / "index.html" if "html" in forms else report
 
 
-def _write(finished: Finished, report: Path, formats: frozenset[str], earlier: Path) -> list[str]:
+def _write(finished: Finished, report: Path, formats: frozenset[str], earlier: Path, drawn: Collection[Figure]) -> list[str]:
     """Write the files of a report; return a line for each file of images that cannot be drawn.
 
     Args:
         finished: the records.
         report: an empty folder.
-        formats: what is written.
+        formats: those that are written.
         earlier: the folder of an earlier report, which may have figures of benchmarks.
+        drawn: the figures.
 
     """
     results, unseen = Results.of(finished.records), list[str]()
-    places = report / "figures", report / "images"
-    for folder in places:
-        folder.mkdir()
-    with figures_drawn(results, places[0], formats) as drawn:
-        _write_frames(results, report, formats)
-        tables = _write_tables(results, report, formats)
-        images = write_images(results, finished.folders, places[1], unseen) if "png" in formats else []
-        interactive = charts(results) if "html" in formats else []
-        pictures = [picture for figure in drawn for picture in figure]
+    for name in ("figures", "images"):
+        (report / name).mkdir()
+    _write_frames(results, report, formats)
+    tables = _write_tables(results, report, formats)
+    images = write_images(results, finished.folders, report / "images", unseen) if "png" in formats else []
+    shown = drawn if formats.intersection(WRITTEN) else ()
+    pictures = [picture for figure in shown for picture in write_figure(figure, results, report / "figures", formats)]
     if "html" in formats:
         said = answer(results), summary(table2_cells(results))
         page = Page(
@@ -100,11 +97,11 @@ def _write(finished: Finished, report: Path, formats: frozenset[str], earlier: P
             cells=len(results.records),
             files=sorted(path.name for path in report.iterdir() if path.is_file()),
             tables=ordered(tables, said=said),
-            groups=groups(pictures, interactive, earlier / "figures"),
+            groups=groups(pictures, charts(results), earlier / "figures"),
             names=results.names,
             images=images,
-            decks=decks(results, finished.folders, report),
-            left_out=[*finished.left_out, *unseen],
+            decks=decks(results, finished.folders, earlier),
+            left_out=[*map(str, finished.left_out), *unseen],
             notes=finished.notes,
         )
         render_page(page, report / "index.html", earlier)
@@ -112,8 +109,8 @@ def _write(finished: Finished, report: Path, formats: frozenset[str], earlier: P
 
 
 def _is_own(path: PurePath) -> bool:
-    """Return whether a file of an old report, by its path in it, goes: this one writes it, or may not for want of records."""
-    if path.suffix not in _OWN or path.name.startswith("benchmarks_"):  # of `--benchmarks`, which no record makes
+    """Return whether a file of an old report, by its path in it, is removed: a report with the right records writes it."""
+    if path.suffix not in _OWN or path.name.startswith("benchmarks_"):  # of `--benchmarks`, not made from records
         return False
     if len(path.parts) > 1:
         return path.parts[0] in ("figures", "images")
@@ -124,9 +121,9 @@ def _write_frames(results: Results, report: Path, formats: frozenset[str]) -> No
     """Write the tidy frames, and the accuracies of the main evaluations.
 
     Args:
-        results: whose frames.
+        results: has the frames.
         report: the folder.
-        formats: what is written.
+        formats: those that are written.
 
     """
     frames = {"results": results.networks, "checkpoints": results.checkpoints, "losses": results.losses}
@@ -143,9 +140,9 @@ def _write_tables(results: Results, report: Path, formats: frozenset[str]) -> li
     """Write each table; return those that the page shows.
 
     Args:
-        results: what they show.
+        results: the records that they show.
         report: the folder.
-        formats: what is written.
+        formats: those that are written.
 
     """
     shown = []
@@ -165,8 +162,8 @@ def write_table(table: Table, frame: pd.DataFrame | None, folder: Path, formats:
     Args:
         table: the table.
         frame: its numbers, for its CSV.
-        folder: where.
-        formats: what is written.
+        folder: of its files.
+        formats: those that are written.
 
     """
     for form in FORMATS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,29 +13,62 @@ from pathlib import Path
 
 import pytest
 
-from bench import lazy
-
 ROOT = Path(__file__).resolve().parents[1]
-MAY_IMPORT = {"bench": set(), "methods": {"bench"}, "datasets": {"bench"}, "reports": {"bench"}}
-OWN = {*MAY_IMPORT, "run_all", "tests"}
-FILES = [ROOT / "run_all.py", *sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))]
+PROJECT = ("bench", "methods", "datasets", "reports")
+FILES = [ROOT / "run_all.py", *sorted(path for package in PROJECT for path in (ROOT / package).rglob("*.py"))]
 
-ENGINE_FOR_READERS = {
-    *(
-        "bench.errors",
-        "bench.lazy",
-        "bench.networks",
-        "bench.cells.protocol",
-        "bench.records.record",
-        "bench.seeding",
-        "bench.cells.settings",
-    ),
-    *("bench.machine.cores", "bench.files", "bench.sets", "bench.cells.spec", "bench.records.storage", "bench.types"),
+CELLS = {"bench", "bench.networks", "bench.machine", "bench.cells"}
+LOOPS = CELLS | {"bench.records", "bench.loops"}
+READERS = {"bench", "bench.cells", "bench.machine", "bench.records"} | {
+    *("reports.frames", "reports.statistics", "reports.verdicts", "reports.tables")
 }
-"""The modules of the engine that datasets and reports may use: descriptions, records and errors, but nothing that computes."""
+MAY_IMPORT = {
+    "bench": set(),
+    "bench.networks": {"bench"},
+    "bench.machine": {"bench", "bench.networks"},
+    "bench.cells": {"bench", "bench.networks", "bench.machine"},
+    "bench.records": CELLS,
+    "bench.sets": {"bench"},
+    "bench.loops": CELLS | {"bench.records"},
+    "bench.plan": CELLS | {"bench.records"},
+    "bench.running": LOOPS | {"bench.plan"},
+    "bench.command": LOOPS | {"bench.plan", "bench.running"},
+    "methods": {"bench", "bench.cells", "bench.running", "methods.outside"},
+    "methods.losses": CELLS | {"methods.losses.critic"},
+    "methods.losses.critic": CELLS,
+    "methods.procedures": LOOPS,
+    "methods.selections": LOOPS,
+    "methods.outside": LOOPS | {"bench.sets"},
+    "datasets": {"bench", "bench.cells"},
+    "reports": {
+        "bench",
+        "reports.figures",
+        "reports.frames",
+        "reports.page",
+        "reports.statistics",
+        "reports.tables",
+        "reports.verdicts",
+    },
+    "reports.frames": {"bench", "bench.cells", "bench.records"},
+    "reports.statistics": {"bench.cells", "bench.records", "reports.frames"},
+    "reports.verdicts": {"bench", "bench.cells", "bench.records", "reports.frames", "reports.statistics"},
+    "reports.tables": {"bench.records", "reports.frames", "reports.statistics", "reports.verdicts"},
+    "reports.figures": {"reports.frames", "reports.statistics", "reports.tables", "reports.verdicts"},
+    "reports.page": READERS | {"reports.figures"},
+    "reports.speed": READERS | {"reports", "reports.figures"},
+    "reports.export": READERS | {"reports", "bench.networks", "bench.sets"},
+    "run_all": {"bench.command", "bench.machine", "bench.running", "datasets", "methods", "reports"},
+}
+"""The packages that each package may import besides its own files, whether at once, lazily or for type checkers."""
 
-PRIVATE_WORDS = {"found", "told", "plain", "known"}
+AT_MOST_BESIDE_PACKAGES = 6
+"""Modules that are in `bench`, `methods` or `reports` itself, and not in one of their packages."""
+
+PRIVATE_WORDS = {"found", "told", "plain", "known", "place", "text", "part", "one", "held", "words"}
 """Words that say nothing of what a value is."""
+
+SISTER = re.compile(r"\b(methods|datasets|reports)[.:/][a-z_]|\brun_all[.:](?!py\b)")
+"""A name of a package beside the engine, or of something in it."""
 
 MOST_LINES_OF_A_FILE = 300
 MOST_LINES_OF_A_FUNCTION = 40
@@ -70,27 +104,33 @@ def targets(node: Import) -> set[str]:
     return {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
 
 
-def imports_at_start(node: ast.AST) -> Iterator[Import]:
-    """Yield the imports that run when the module itself is imported: those of functions and of type checkers are left out."""
-    if isinstance(node, Import):
-        yield node
-    elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-        for child in node.orelse:
-            yield from imports_at_start(child)
-    elif not isinstance(node, Function):
-        for child in ast.iter_child_nodes(node):
-            yield from imports_at_start(child)
-
-
 def imports_in_functions(tree: ast.AST) -> list[Import]:
     functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
     return [node for function in functions for node in imports_of(function)]
 
 
 def graph_of(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
-    """Return the modules of the project that each of them imports when it is imported."""
-    imported = {name: {target for node in imports_at_start(tree) for target in targets(node)} for name, tree in trees.items()}
-    return {name: (modules & set(trees)) - {name} for name, modules in imported.items()}
+    """Return the modules of the project that each of them imports: at once, inside functions, or for type checkers."""
+    graph = {}
+    for name, tree in trees.items():
+        modules = {target for node in imports_of(tree) for target in targets(node)} & set(trees) - {name}
+        # Of `from a.b import c`, where `a.b.c` is a module, the package `a.b` itself is not meant.
+        graph[name] = {module for module in modules if not any(other.startswith(f"{module}.") for other in modules)}
+    return graph
+
+
+def package_of(name: str) -> str:
+    """Return the package that a module is in; a module that is a package itself is in that package."""
+    return name if (ROOT / name.replace(".", "/")).is_dir() or "." not in name else name.rpartition(".")[0]
+
+
+def package_graph(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return the packages that the modules of each package import."""
+    packages: dict[str, set[str]] = {}
+    for name, modules in graph.items():
+        own = package_of(name)
+        packages.setdefault(own, set()).update({package_of(module) for module in modules} - {own})
+    return packages
 
 
 def cycle_in(graph: dict[str, set[str]]) -> list[str]:
@@ -125,43 +165,71 @@ def long_functions(tree: ast.AST) -> list[tuple[ast.AST, int]]:
 # ---- who imports whom ----
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_a_package_imports_only_what_it_may(package):
-    """The arrow points one way: all know the engine, the engine knows none of them, and they do not know one another."""
-    files = [path for path in FILES if path.is_relative_to(ROOT / package)]
-    assert files
-    for path in files:
-        packages = {target.split(".")[0] for node in imports_of(tree_of(path)) for target in targets(node)}
-        assert packages & OWN <= MAY_IMPORT[package] | {package}, path
+@cache
+def project() -> dict[str, set[str]]:
+    return graph_of({name_of(path): tree_of(path) for path in FILES})
 
 
-def test_datasets_and_reports_take_only_descriptions_from_the_engine():
-    offers = {name.rpartition(".")[2] for name in lazy._ENGINE}  # modules that compute, behind `bench.lazy`
-    for path in FILES:
-        if not path.is_relative_to(ROOT / "datasets") and not path.is_relative_to(ROOT / "reports"):
-            continue
-        for node in imports_of(tree_of(path)):
-            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            engine = {module for module in modules if module.split(".")[0] == "bench"}
-            assert engine <= ENGINE_FOR_READERS, where(path, node)
-            if engine == {"bench.lazy"}:
-                assert not {alias.name for alias in node.names} & offers, where(path, node)
+def test_every_package_imports_only_what_the_table_allows():
+    packages = package_graph(project())
+    assert set(packages) == set(MAY_IMPORT), "a package without a line in the table, or a line without a package"
+    assert {name: extra for name, modules in packages.items() if (extra := modules - MAY_IMPORT[name])} == {}
 
 
-def test_no_module_imports_itself_through_others():
-    cycle = cycle_in(graph_of({name_of(path): tree_of(path) for path in FILES}))
-    assert not cycle, " -> ".join(cycle)
+def test_the_table_is_acyclic_and_allows_no_more_than_is_used_by_somebody():
+    assert not cycle_in(MAY_IMPORT)
+    assert set().union(*MAY_IMPORT.values()) <= set(MAY_IMPORT)
 
 
-def test_a_cycle_is_seen_and_imports_for_type_checkers_are_not():
-    head = "from typing import TYPE_CHECKING\n"
-    texts = {"a": "import b", "b": "class B:\n    from c import name", "c": "import a"}
-    cycle = cycle_in(graph_of({name: ast.parse(text) for name, text in texts.items()}))
-    assert set(cycle) == {"a", "b", "c"}
-    texts["c"] = f"{head}if TYPE_CHECKING:\n    import a\ndef function():\n    import a"
-    assert not cycle_in(graph_of({name: ast.parse(text) for name, text in texts.items()}))
-    texts["c"] = f"{head}if TYPE_CHECKING:\n    pass\nelse:\n    import a"
-    assert cycle_in(graph_of({name: ast.parse(text) for name, text in texts.items()}))
+def test_no_module_and_no_package_imports_itself_through_others():
+    assert not cycle_in(project()), " -> ".join(cycle_in(project()))
+    assert not cycle_in(package_graph(project())), " -> ".join(cycle_in(package_graph(project())))
+
+
+@pytest.mark.parametrize(
+    "closing",
+    [
+        "import a",
+        "def function():\n    import a",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    pass\nelse:\n    from a import name",
+    ],
+)
+def test_a_cycle_is_seen_whatever_kind_of_import_closes_it(closing):
+    sources = {"a": "import b", "b": "class B:\n    from c import name", "c": closing}
+    assert set(cycle_in(graph_of({name: ast.parse(source) for name, source in sources.items()}))) == {"a", "b", "c"}
+    sources["c"] = "import d"
+    assert not cycle_in(graph_of({name: ast.parse(source) for name, source in sources.items()}))
+
+
+def test_the_engine_names_no_sister_package_in_any_string():
+    """Registry strings `"module:NAME"` of the engine are of the engine; what is outside is passed in by `run_all`."""
+    strings = [
+        (path, node)
+        for path in FILES
+        if path.is_relative_to(ROOT / "bench")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SISTER.search(node.value)
+    ]
+    assert [where(path, node) for path, node in strings] == []
+    assert SISTER.search("run_all:SUITE")
+    assert SISTER.search("see methods.losses.kr")
+    assert not SISTER.search("run_all.py: error: no methods. Valid: datasets: a, b")
+
+
+def test_packages_show_the_architecture():
+    for package in ("bench", "methods", "reports"):
+        assert len(list((ROOT / package).glob("*.py"))) <= AT_MOST_BESIDE_PACKAGES + 1, package  # and its `__init__.py`
+    for path in (path for path in FILES if path.name == "__init__.py"):
+        head = ast.get_docstring(tree_of(path)) or ""
+        assert len(head.splitlines()) >= 3, f"{path.relative_to(ROOT)} does not say what is in it and what it may import"
+    assert len((ROOT / "run_all.py").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_tests_mirror_the_packages():
+    for package in ("bench", "methods", "reports", "datasets"):
+        folders = {path.parent.relative_to(ROOT) for path in (ROOT / "tests" / package).rglob("test_*.py")}
+        assert {folder for folder in folders if not (ROOT / folder.relative_to("tests")).is_dir()} == set()
 
 
 def test_no_import_stands_inside_a_function():
@@ -173,7 +241,8 @@ def test_no_import_stands_inside_a_function():
 
 def test_importing_the_registries_imports_no_large_library():
     slow = {"torch", "sklearn", "pandas", "matplotlib"}
-    code = f"import sys, methods, datasets, reports, run_all; print(*sorted({slow} & set(sys.modules)))"
+    loaded = "(*methods.METHODS.values(), *datasets.DATASETS.values())"
+    code = f"import sys, methods, datasets, reports, run_all; {loaded}; print(*sorted({slow} & set(sys.modules)))"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
     assert (process.returncode, process.stdout.strip(), process.stderr) == (0, "", "")
 

@@ -25,8 +25,9 @@ Piece = Mapping[str, "Tensor | None"]
 Maker = Callable[["Task", "ArtefactSpec", Mapping[str, "Tensor"]], Iterator[Piece]]
 """Makes an artefact: `make(task, spec, done)` yields its tensors piece by piece.
 
-`done` is what an interrupted process had yielded, empty at first. A name that is yielded again replaces its tensor, and None
-removes it: what only the next step needs, such as an optimizer's momentum, is not part of the artefact.
+`done` is what an interrupted process had yielded, empty at first; its tensors are not to be changed in place. What is yielded
+is copied. A name that is yielded again replaces its tensor, and None removes it: what only the next step needs, such as an
+optimizer's momentum, does not belong to the artefact. Every draw comes from `task.streams`, which are those of the artefact.
 """
 
 

@@ -30,8 +30,6 @@ def make_specs(
 ) -> list[RunSpec]:
     """Return the cells of a grid, dataset by dataset, IPC by IPC.
 
-    `UsageError` where a network does not take a dataset's images, or a method cannot fill its cells.
-
     Args:
         methods: each with its settings; one that takes the whole training set has one cell a seed, after all IPCs.
         sources: the datasets.
@@ -39,6 +37,9 @@ def make_specs(
         seeds: one distillation each.
         protocol: the same for all methods.
         precision: the run's, which every `auto` is resolved to.
+
+    Raises:
+        UsageError: if a network does not take a dataset's images, or a method cannot fill its cells.
 
     """
     return [
@@ -52,19 +53,35 @@ def make_specs(
             precision=precision if method.has_passes else None,
             code=method.code,
         )
-        for source, ipc, method, settings, seed in _places(methods, tuple(sources), ipcs, seeds)
+        for source, ipc, method, settings, seed in _cells(methods, protocol, tuple(sources), ipcs, seeds)
     ]
 
 
-def _places(
-    methods: Sequence[tuple[Method, Settings]], sources: Sequence[Shaped], ipcs: Sequence[int], seeds: Sequence[int]
+def _cells(
+    methods: Sequence[tuple[Method, Settings]],
+    protocol: BenchProtocol,
+    sources: Sequence[Shaped],
+    ipcs: Sequence[int],
+    seeds: Sequence[int],
 ) -> Iterator[tuple[Shaped, int | None, Method, Settings, int]]:
-    """Yield dataset, IPC, method, its settings and seed of each cell; raise `UsageError` where a method cannot fill its own."""
+    """Yield dataset, IPC, method, settings and seed of each cell; raise `UsageError` if a method cannot fill its cells."""
     for method, settings in methods:
         method.check(sources, ipcs, seeds, settings)
+        _check_own_lr(method, protocol)
     for source, ipc, (method, settings) in itertools.product(sources, (*ipcs, None), methods):
         if method.has_cell(source, ipc, settings):
             yield from ((source, ipc, method, settings, seed) for seed in seeds)
+
+
+def _check_own_lr(method: Method, protocol: BenchProtocol) -> None:
+    """Raise `UsageError` if networks are to be trained with a learning rate that the images do not carry."""
+    for name in method.sections:
+        if getattr(getattr(protocol, name), "lr", None) == "own":
+            if name == "whole":
+                raise UsageError("--set whole.lr=own: real images carry no learning rate; valid: a number above 0")
+            if not method.learns_lr:
+                reason = f"the images of method {method.name!r} carry no learning rate"
+                raise UsageError(f"--set {name}.lr=own: {reason}; valid: a number above 0, or methods that learn one")
 
 
 def cell_protocol(
@@ -76,7 +93,7 @@ def cell_protocol(
     precision: Literal["fp32", "bf16"],
     ipc: int | None,
 ) -> BenchProtocol:
-    """Return the sections that the method uses, with what follows from the dataset, the IPC and the run in place.
+    """Return the sections that the method uses, completed by what follows from the dataset, the IPC and the run.
 
     Args:
         method: whose cell it is.
@@ -87,7 +104,7 @@ def cell_protocol(
         ipc: images per class, None for the whole training set.
 
     Raises:
-        UsageError: where a network that the cell uses does not take the dataset's images.
+        UsageError: if a network that the cell uses does not take the dataset's images.
 
     """
     protocol = protocol.at_ipc(ipc or 1)
@@ -108,7 +125,7 @@ def cell_protocol(
 
 
 def _fit(name: str, source: Shaped, size: ConvNetSize, *, cause: str) -> Network:
-    """Return a network for a dataset's images; raise `UsageError`, with its `cause` in front, where it does not take them."""
+    """Return a network for a dataset's images; raise `UsageError`, with its `cause` in front, if it does not take them."""
     try:
         return fit(name, source.shape, classes=len(source.classes), width=size.width, depth=size.depth)
     except UsageError as error:
@@ -116,7 +133,7 @@ def _fit(name: str, source: Shaped, size: ConvNetSize, *, cause: str) -> Network
 
 
 def check_ipc(specs: Iterable[RunSpec], bundles: Mapping[str, Bundle]) -> None:
-    """Raise `UsageError` where an IPC is above the smallest class of its training set."""
+    """Raise `UsageError` if an IPC is above the smallest class of its training set."""
     for spec in specs:
         bundle = bundles.get(spec.dataset)
         if spec.ipc is None or bundle is None:

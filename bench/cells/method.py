@@ -13,21 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from bench.cells.artefact import ArtefactSpec, Preparation
+from bench.cells.loss import FeatureLoss
 from bench.cells.protocol import Match
-from bench.cells.settings import Positive, Settings
+from bench.cells.settings import Settings
 from bench.cells.spec import RunSpec
 from bench.networks.fitting import fit
-from bench.types import ContextObjective, Objective, Shaped, SyntheticSet
+from bench.types import Shaped, SyntheticSet
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from bench.cells.task import Task
 
 LATE = 500
@@ -36,50 +32,9 @@ LATE = 500
 Procedure = Callable[["Task"], SyntheticSet]
 """Distills one cell; the settings are `task.settings`."""
 
-_Loss = TypeVar("_Loss")
-
 
 class NoSettings(Settings):
     """The settings of a method that has none."""
-
-
-def by_class(loss: _Loss) -> _Loss:
-    """Declare that a loss, a function or a class, works class by class, so that torchrun's ranks may share its classes.
-
-    The loss of a class then depends on that class's features alone, and nothing is kept from one step to the next.
-
-        @by_class
-        def my_loss(real, syn, *, generator): ...
-    """
-    loss.works_by_class = True  # type: ignore[attr-defined]
-    return loss
-
-
-class FeatureLoss(Settings):
-    """Base of the losses on features. Its settings are the loss: an instance is an `Objective`.
-
-    `works_by_class` is set by the decorator `by_class`. `rate` and `lr_images` are no part of the loss: a cell's description
-    holds them in the protocol's section `match`.
-    """
-
-    works_by_class: ClassVar[bool] = False
-
-    rate: Annotated[
-        Positive | None,
-        Field(exclude=True, description="Angle of a step on the images for this loss alone, in radians; none for match.rate."),
-    ] = None
-    lr_images: Annotated[
-        Positive | None,
-        Field(exclude=True, description="Learning rate on the images for this loss alone; none for match.lr_images."),
-    ] = None
-
-    def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Return the loss of each class, `[C]`; see `Objective`."""
-        raise NotImplementedError(f"{type(self).__name__} has no __call__")
-
-    def for_cell(self) -> Objective | ContextObjective:
-        """Return the loss of one cell: this one, or a new one if it keeps state."""
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +50,7 @@ class Method:
     Optional:
         settings: its hyper-parameters, with the published values as defaults.
         presets: by profile, the settings that differ from the defaults there.
-        order: its place among the columns of tables, from left to right.
+        order: its position among the columns of tables, from left to right.
         color: its colour in figures, `#rrggbb`; empty if one is to be chosen.
         sections: the sections of the protocol that its numbers depend on, besides data and network.
         whole_set: whether its result is the full training set, whatever the IPC.
@@ -108,7 +63,8 @@ class Method:
         files: the user's own files that it comes from, the one that was named first.
         spelling: how the command line names it, if not by `name`.
 
-    The methods `match`, `has_cell`, `check`, `passes`, `assumptions`, `reason_not_divisible` and `networks` may be overridden.
+    A subclass may override `match`, `has_cell`, `check`, `passes`, `assumptions`, `reason_not_divisible`, `spelled_at`,
+    `networks` and `artefacts`.
 
     """
 
@@ -254,5 +210,5 @@ class FeatureMatching(Method):
         extractor = fit(match.network, source.shape, classes=len(source.classes), width=size.width, depth=size.depth)
         if extractor.uses_batch:
             return f"the batch norm of {extractor.label} couples the classes"
-        settings: Any = spec.settings
-        return None if getattr(settings, "works_by_class", False) else "its loss does not declare that it works class by class"
+        declared = getattr(spec.settings, "works_by_class", False)
+        return None if declared else "its loss does not declare that it works class by class, with the decorator bench.by_class"

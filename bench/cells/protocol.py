@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field
 
-from bench.cells.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings, checked_by
+from bench.cells.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings, Valid, checked_by
 from bench.errors import UsageError, unknown
 from bench.networks.names import check_network
 from bench.types import Precision
@@ -25,11 +25,11 @@ OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 """The operations of differentiable siamese augmentation (Zhao and Bilen 2021)."""
 
 ALL_OPERATIONS = "_".join(OPERATIONS)
-"""The usual strategy: one of all operations is drawn at a time; `flip` is left out where it changes a label."""
+"""The usual strategy: one of all operations is drawn at a time; `flip` is left out if it changes a label."""
 
 
 def operations_of(strategy: str) -> tuple[str, ...]:
-    """Return the operations that `color_crop_...` or `none` names; raise `UsageError` on an unknown one."""
+    """Return the operations that `color_crop_...` or `none` names; raise `UsageError` if one is unknown."""
     names = () if strategy == "none" else tuple(strategy.split("_"))
     for name in names:
         if name not in OPERATIONS:
@@ -46,51 +46,61 @@ def _check_networks(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_network(name) for name in names))
 
 
-Augment = Annotated[str, Field(description="operations with _ between, or none"), checked_by(_check_augmentation)]
-"""Operations with underscores between, one of which is drawn at a time, or `none`."""
+Augment = Annotated[
+    str,
+    Field(description="Operations of differentiable siamese augmentation, one of which is drawn at a time."),
+    Valid("operations with _ between, or none"),
+    checked_by(_check_augmentation),
+]
 
-NetworkName = Annotated[str, Field(description="the name of a network"), checked_by(check_network)]
+NetworkName = Annotated[str, Valid("the name of a network"), checked_by(check_network)]
 """The name of a network in `bench.networks`."""
 
 NetworkNames = Annotated[
-    tuple[str, ...],
-    Field(min_length=1, description="names of networks with commas between"),
-    checked_by(_check_networks),
+    tuple[str, ...], Field(min_length=1), Valid("names of networks with commas between"), checked_by(_check_networks)
 ]
 """Names of networks, each once."""
 
-Start = Literal["real", "noise"]
-"""Where the images start: random real ones of their class, or Gaussian noise."""
+Start = Annotated[
+    Literal["real", "noise"], Field(description="Where the images start: random real ones of their class, or Gaussian noise.")
+]
 
 
 class Data(Settings):
     """Which images are learned from and tested on.
 
-    `split`: `test` tests on the test set; `validation` never looks at it, and tests on a random `holdout` of each class of the
-    training set, which is then not trained on: for choosing hyper-parameters. `size`: resize images of a folder to it.
+    With `split=validation` the test set is never looked at, and what is held out of the training set is not trained on.
     """
 
-    split: Literal["test", "validation"] = "test"
-    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    size: Annotated[int, Field(ge=4, le=256)] | None = None
+    split: Literal["test", "validation"] = Field(
+        default="test",
+        description="Images to test on: the test set, or for choosing hyper-parameters images held out of the training set.",
+    )
+    holdout: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.1, description="Fraction of each class of the training set that is held out for split=validation, at random."
+    )
+    size: Annotated[int, Field(ge=4, le=256)] | None = Field(
+        default=None,
+        description="Side in pixels to which the images of a folder are resized; none for the side that they have.",
+    )
 
 
 class ConvNetSize(Settings):
-    """The size of the network `convnet`, as extractor and in evaluation.
+    """The size of the network `convnet`, as extractor and in evaluation."""
 
-    `width` channels and `depth` blocks; depth None follows from the images' size: 3 at 28 and 32 pixels.
-    """
-
-    width: Annotated[int, Field(ge=1, le=1024)] = 128
-    depth: Annotated[int, Field(ge=1, le=6)] | None = None
+    width: Annotated[int, Field(ge=1, le=1024)] = Field(default=128, description="Channels of each convolution.")
+    depth: Annotated[int, Field(ge=1, le=6)] | None = Field(
+        default=None,
+        description="Number of blocks; none for the number that follows from the images' size: 3 at 28 and 32 pixels.",
+    )
 
 
 ITERATIONS, EPOCHS = {1: 150, 10: 1000}, {1: 300, 10: 1000}
-"""Iterations, and epochs of evaluation, where none are set: those at the largest of these IPCs that is not above the cell's.
+"""Iterations, and epochs of evaluation, if none are set: those at the largest of these IPCs that is not above the cell's.
 docs/protocol.md says how they were chosen: more images a class have more to gain from longer matching and longer training."""
 
 STEP_SIZES = {"rate": 0.05, "lr_images": 1.0}
-"""The size of a step where none is set. `rate` is that of the optimizer `angular`, in radians; docs/protocol.md says how it was
+"""The size of a step if none is set. `rate` is that of the optimizer `angular`, in radians; docs/protocol.md says how it was
 chosen. `lr_images` is that of `sgd`, as published."""
 
 
@@ -100,29 +110,35 @@ def by_ipc(values: Mapping[int, _Value], ipc: int) -> _Value:
 
 
 class Match(Settings):
-    """The matching loop: `iterations` steps on the images (None: by IPC), `real_batch` real images a class each.
+    """The matching loop: steps on the images that lower the loss of their features."""
 
-    `optimizer`: `sgd` with the learning rate `lr_images` (None: 1), or `angular`, which turns each image by the angle `rate` in
-    radians whatever the scale of the loss (None: 0.05); see `bench.loops.optimizers`. Both have `momentum`, and a `schedule`:
-    `constant`, or `cosine` down to zero. `network`: the extractor. `extractor`: a `fresh` random one each step, or one `fixed`
-    one (an ablation). `start`: `real` images of the class, or Gaussian `noise`. `augment`: operations of differentiable
-    siamese augmentation, or `none`.
-    """
-
-    iterations: NonNegativeInt | None = 20_000
-    real_batch: Count = 256
-    optimizer: Literal["sgd", "angular"] = "sgd"
-    rate: Positive | None = None
-    lr_images: Positive | None = None
-    momentum: Fraction = 0.5
-    schedule: Literal["constant", "cosine"] = "constant"
+    iterations: NonNegativeInt | None = Field(
+        default=20_000, description="Number of steps on the images; none for the number that follows from the IPC."
+    )
+    real_batch: Count = Field(default=256, description="Real images of each class in a step.")
+    optimizer: Literal["sgd", "angular"] = Field(
+        default="sgd",
+        description="SGD on the images, or angular, which turns each image by an angle whatever the scale of the loss.",
+    )
+    rate: Positive | None = Field(
+        default=None, description="Angle in radians of a step of optimizer=angular; none for the common one, 0.05."
+    )
+    lr_images: Positive | None = Field(
+        default=None, description="Learning rate of optimizer=sgd; none for the published one, 1."
+    )
+    momentum: Fraction = Field(default=0.5, description="Momentum of either optimizer.")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="Course of the size of a step: constant, or along half a cosine down to zero."
+    )
     augment: Augment = ALL_OPERATIONS
-    extractor: Literal["fresh", "fixed"] = "fresh"
+    extractor: Literal["fresh", "fixed"] = Field(
+        default="fresh", description="Whether each step draws a fresh random network, or all have a fixed one (an ablation)."
+    )
     start: Start = "real"
-    network: NetworkName = "convnet"
+    network: NetworkName = Field(default="convnet", description="Network whose features are matched.")
 
     def at_ipc(self, ipc: int) -> Self:
-        """Return the settings with a number of iterations, where none is set, for this many images a class."""
+        """Return the settings with the number of iterations for this number of images per class, if none is set."""
         if self.iterations is not None:
             return self
         return self.changed(iterations=by_ipc(ITERATIONS, ipc))
@@ -136,41 +152,49 @@ class Match(Settings):
             owner: the loss that they are set for.
 
         Raises:
-            UsageError: where the size is one of the other optimiser.
+            UsageError: if the size is one of the other optimizer.
 
         """
         size, other = ("rate", "lr_images") if self.optimizer == "angular" else ("lr_images", "rate")
-        own = {"rate": rate, "lr_images": lr_images}
-        for place, value in ((owner, own[other]), ("match", getattr(self, other))):
+        of_loss = {"rate": rate, "lr_images": lr_images}
+        for section, value in ((owner, of_loss[other]), ("match", getattr(self, other))):
             if value is not None:
-                belongs = f"{other} does not belong to match.optimizer={self.optimizer}"
-                raise UsageError(f"--set {place}.{other}={value:g}: {belongs}; valid: {place}.{size}, or the other optimizer")
-        return self.changed(**{size: own[size] or getattr(self, size) or STEP_SIZES[size]})
+                reason = f"{other} does not belong to match.optimizer={self.optimizer}"
+                valid = f"{section}.{size}, or the other optimizer"
+                raise UsageError(f"--set {section}.{other}={value:g}: {reason}; valid: {valid}")
+        return self.changed(**{size: of_loss[size] or getattr(self, size) or STEP_SIZES[size]})
 
 
 class Training(Settings):
-    """How networks are trained and tested: `nets` of each of `networks`, each from its own stream of random numbers.
+    """How networks are trained and tested, each from its own stream of random numbers.
 
-    `epochs`: how long (None: by IPC).
-    `schedule`: `step` is the field's: `epochs`+1 epochs, learning rate x 0.1 and a fresh optimiser after epoch `epochs`//2+1;
+    The schedule `step` is the field's: `epochs`+1 epochs, learning rate x 0.1 and a fresh optimizer after epoch `epochs`//2+1;
     `onecycle` is linear warm-up over the first fifth of `epochs`, then linear to zero, with Nesterov momentum.
-    The accuracy is the last epoch's. `precision` of the passes, training and testing, `auto` being the run's; weights and their
-    updates are float32.
+    The accuracy is the last epoch's. Weights and their updates are float32 whatever the precision of the passes.
     """
 
-    nets: Count = 5
-    epochs: Count | None = 1000
-    lr: Positive | Literal["own"] = 0.01
-    momentum: Fraction = 0.9
-    weight_decay: NonNegative = 5e-4
-    batch: Count = 256
+    nets: Count = Field(default=5, description="Number of networks of each architecture.")
+    epochs: Count | None = Field(
+        default=1000, description="Number of epochs of training; none for the number that follows from the IPC."
+    )
+    lr: Positive | Literal["own"] = Field(
+        default=0.01, description="Learning rate of SGD; own for the rate that the distilled images carry."
+    )
+    momentum: Fraction = Field(default=0.9, description="Momentum of SGD.")
+    weight_decay: NonNegative = Field(default=5e-4, description="Weight decay of SGD.")
+    batch: Count = Field(default=256, description="Number of images in a batch.")
     augment: Augment = ALL_OPERATIONS
-    schedule: Literal["step", "onecycle"] = "step"
-    precision: Precision = "auto"
-    networks: NetworkNames = ("convnet",)
+    schedule: Literal["step", "onecycle"] = Field(
+        default="step",
+        description="Course of the learning rate: a tenth of it in the second half, or linear warm-up and decay to zero.",
+    )
+    precision: Precision = Field(
+        default="auto", description="Precision of the passes through networks, in training and testing; auto for the run's."
+    )
+    networks: NetworkNames = Field(default=("convnet",), description="Architectures to train, each on its own.")
 
     def at_ipc(self, ipc: int) -> Self:
-        """Return the settings with a number of epochs, where none is set, for this many images a class."""
+        """Return the settings with the number of epochs for this number of images per class, if none is set."""
         return self if self.epochs is not None else self.changed(epochs=by_ipc(EPOCHS, ipc))
 
 
@@ -196,7 +220,7 @@ class Protocol(Settings):
         return training
 
     def at_ipc(self, ipc: int) -> Protocol:
-        """Return the protocol in which what follows from the images a class is decided."""
+        """Return the protocol with the numbers filled in that follow from the number of images per class."""
         sections = {name: getattr(self, name) for name in ("match", "eval", "whole")}
         return self.model_copy(update={name: section.at_ipc(ipc) for name, section in sections.items() if section})
 
@@ -218,7 +242,7 @@ PROFILES: dict[str, Protocol] = {
 }
 
 SEEDS: dict[str, tuple[int, ...]] = {"quick": (0,), "cpu": (0,), "paper": (0, 1, 2, 3, 4)}
-"""The seeds each profile runs where none are named: one distillation a seed."""
+"""The seeds of each profile if none are named: one distillation a seed."""
 
 SECTIONS: dict[str, type[Settings]] = {
     "match": Match,
@@ -235,14 +259,14 @@ def resolve(profile: str, overrides: Mapping[str, Mapping[str, str]]) -> Protoco
 
     Args:
         profile: a key of `PROFILES`.
-        overrides: by section and field, the texts typed on the command line.
+        overrides: by section and field, what was typed on the command line.
 
     """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     protocol = PROFILES[profile]
     sections = {
-        name: SECTIONS[name].from_texts(texts, owner=name, base=dict(getattr(protocol, name)))
-        for name, texts in overrides.items()
+        name: SECTIONS[name].from_texts(typed, owner=name, base=dict(getattr(protocol, name)))
+        for name, typed in overrides.items()
     }
     return protocol.model_copy(update=sections)

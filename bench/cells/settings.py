@@ -1,20 +1,25 @@
 """Settings: what `--set` may change, as frozen pydantic models that check themselves.
 
-A settings class lists its fields with a type, a range and a default:
+A settings class lists its fields with a type, a range, a default and a description of one sentence:
 
     class Critic(Settings):
-        hidden: Count = 128
-        clip: Positive = 0.01
+        hidden: Count = Field(default=128, description="Width of the hidden layer.")
+        clip: Positive = Field(default=0.01, description="Parameters are clamped to [-clip, clip].")
 
-`Critic.from_texts({"hidden": "256"}, owner="critic")` reads texts as they are typed on the command line. Every mistake, there
+`Critic.from_texts({"hidden": "256"}, owner="critic")` reads values as they are typed on the command line. Every mistake, there
 and in `Critic(hidden=0)`, is a `UsageError` of one line that names the field, the value and what would be valid.
+
+A field that is added to a class of which there are records is marked as `Later`:
+
+        slope: Annotated[Fraction, Later()] = Field(default=0.0, description="Slope of the hidden units below zero.")
 """
 
 from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 import annotated_types as at
 from pydantic import (
@@ -23,8 +28,10 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
+    model_serializer,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -36,11 +43,27 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _MOST_DIGITS = 12
-"""A whole number of more digits is a slip of the hand, and overflows somewhere."""
+"""Integers with more digits are rejected: a typing error, and beyond int64 arithmetic later on."""
 
 _BOOLS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True)
+class Later:
+    """Marks a field that was added after records of its class were written.
+
+    While it has the default of its class it is left out of JSON, and so of hashes and of the columns of reports: old records
+    keep their hashes, and new cells with the default have the same ones.
+    """
+
+
+@dataclass(frozen=True)
+class Valid:
+    """Says which values a field takes, if its type and range do not say it: `Valid("names with commas between")`."""
+
+    values: str
 
 
 class Settings(BaseModel):
@@ -57,33 +80,42 @@ class Settings(BaseModel):
         try:
             return handler(values)
         except ValidationError as error:
-            raise UsageError(explain(error, cls, where=(info.context or {}).get("where", cls.__name__))) from None
+            raise UsageError(_explain(error, cls, where=(info.context or {}).get("where", cls.__name__))) from None
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the fields that are marked as `Later` and have their default."""
+        content: dict[str, Any] = handler(self)
+        for name, field in type(self).model_fields.items():
+            if any(isinstance(item, Later) for item in field.metadata) and getattr(self, name) == field.get_default():
+                content.pop(name, None)
+        return content
 
     @classmethod
-    def from_texts(cls, texts: Mapping[str, str], *, owner: str, base: Mapping[str, Any] | None = None) -> Self:
-        """Return the settings that `texts` give, the other fields being those of `base` or else the defaults.
+    def from_texts(cls, typed: Mapping[str, str], *, owner: str, base: Mapping[str, Any] | None = None) -> Self:
+        """Return the settings that were typed; the other fields are those of `base` or else the defaults.
 
         Args:
-            texts: field names and values as they were typed after `--set owner.field=`.
+            typed: values by field, as they were typed after `--set owner.field=`.
             owner: what the command line calls these settings, for messages.
-            base: values of the fields that `texts` does not name.
+            base: values of the fields that were not typed.
 
         Raises:
-            UsageError: where a field is unknown or a value is not valid.
+            UsageError: if a field is unknown or a value is not valid.
 
         """
-        for name in texts:
+        for name in typed:
             if name not in cls.model_fields:
                 raise unknown(f"parameter of {owner}", name, cls.model_fields)
-        typed = {name: _from_text(cls.model_fields[name], text) for name, text in texts.items()}
-        return cls.model_validate({**(base or {}), **typed}, context={"where": f"--set {owner}"})
+        values = {name: _read(cls.model_fields[name], value) for name, value in typed.items()}
+        return cls.model_validate({**(base or {}), **values}, context={"where": f"--set {owner}"})
 
     def changed(self, **values: Any) -> Self:
         """Return a checked copy with other values of some fields."""
         return type(self).model_validate({**dict(self), **values})
 
     def at_ipc(self, ipc: int) -> Self:
-        """Return the settings with what follows from the number of images a class decided; most settings leave nothing open."""
+        """Return the settings with the values filled in that follow from the number of images per class; most have none."""
         return self
 
     def at_precision(self, run: str) -> Self:
@@ -92,25 +124,20 @@ class Settings(BaseModel):
 
 
 def valid_values(field: FieldInfo) -> str:
-    """Return in words what values a field takes."""
-    kind, optional = _kind(field.annotation)
-    if field.description:
-        words = field.description
-    elif get_origin(kind) is Literal:
-        words = "one of " + ", ".join(map(str, get_args(kind)))
-    else:
-        words = " ".join((_WORDS.get(kind, str(kind)), *_bounds(field)))
-    return words + (", or none" if optional else "")
+    """Return what values a field takes, for messages: `a whole number at least 1, or none`."""
+    kind = _kind(field.annotation)
+    valid = [item.values for item in _metadata(field) if isinstance(item, Valid)][-1:]  # the last is the field's own
+    if not valid:
+        valid = [" ".join((_TYPES.get(member, str(member)), *_bounds(field))) for member in kind.types]
+        if kind.choices:
+            valid.append(("one of " if len(kind.choices) > 1 else "") + ", ".join(map(str, kind.choices)))
+    return ", or ".join([*valid, "none"] if kind.optional else valid)
 
 
 def is_setting(annotation: Any) -> bool:
-    """Return whether `annotation` is a type that a setting can have: a number, text, a truth value or a choice."""
-    return _kind(annotation)[0] in _WORDS or is_choice(annotation)
-
-
-def is_choice(annotation: Any) -> bool:
-    """Return whether `annotation` is a choice among a few values."""
-    return get_origin(_kind(annotation)[0]) is Literal
+    """Return whether a setting can have this type: a number, text, a truth value, choices, or one of the first with choices."""
+    kind = _kind(annotation)
+    return bool(kind.types + kind.choices) and len(kind.types) <= 1 and all(member in _TYPES for member in kind.types)
 
 
 def checked_by(check: Callable[[Any], Any]) -> AfterValidator:
@@ -125,15 +152,30 @@ def checked_by(check: Callable[[Any], Any]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def _kind(annotation: Any) -> tuple[Any, bool]:
-    """Return the type behind an annotation, and whether None is valid too."""
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if get_origin(annotation) in (Union, types.UnionType):
-        parts = [part for part in get_args(annotation) if part is not type(None)]
-        if len(parts) == 1 and len(get_args(annotation)) == 2:
-            return _kind(parts[0])[0], True
-    return annotation, False
+class _Kind(NamedTuple):
+    """What an annotation admits: all values of some types, the choices of its literals, and None if it is optional."""
+
+    types: tuple[Any, ...]
+    choices: tuple[Any, ...]
+    optional: bool
+
+
+def _kind(annotation: Any) -> _Kind:
+    members = list(_members(annotation))
+    literals = [member for member in members if get_origin(member) is Literal]
+    open_types = tuple(member for member in members if member not in literals and member is not type(None))
+    return _Kind(open_types, tuple(choice for literal in literals for choice in get_args(literal)), type(None) in members)
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """Yield the types of which an annotation is a union, without what `Annotated` adds to them."""
+    if get_origin(annotation) is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    else:
+        yield annotation
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:
@@ -159,31 +201,34 @@ def _metadata(field: FieldInfo) -> Iterator[Any]:
             yield item
 
 
-def _from_text(field: FieldInfo, text: str) -> Any:
-    """Return the value that a text stands for; a text that stands for none is returned as it is, for the check that follows."""
-    kind, optional = _kind(field.annotation)
-    if optional and text.lower() == "none":
+def _read(field: FieldInfo, typed: str) -> Any:
+    """Return the value that was typed; if it is none of the field's type it stays a string, for the check that follows."""
+    kind = _kind(field.annotation)
+    if kind.optional and typed.lower() == "none":
         return None
-    if get_origin(kind) is Literal:
-        return next((choice for choice in get_args(kind) if str(choice) == text), text)
-    if get_origin(kind) is tuple:
-        return tuple(text.split(","))
-    if kind is bool:
-        return _BOOLS.get(text.lower(), text)
-    if kind is int and len(text) > _MOST_DIGITS:
-        return text
+    for choice in kind.choices:
+        if str(choice) == typed:
+            return choice
+    open_type = kind.types[0] if kind.types else str
+    if get_origin(open_type) is tuple:
+        return tuple(typed.split(","))
+    if open_type is bool:
+        return _BOOLS.get(typed.lower(), typed)
+    if open_type is int and len(typed) > _MOST_DIGITS:
+        return typed
     try:
-        return kind(text)
+        return open_type(typed)
     except ValueError:
-        return text
+        return typed
 
 
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def as_typed(value: Any) -> str:
+    """Return a value as it is typed after `--set NAME.FIELD=`."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)
 
 
-def explain(error: ValidationError, kind: type[BaseModel], *, where: str) -> str:
-    """Return pydantic's first error as one line: the field, the value, what would be valid, or the nearest known name.
+def _explain(error: ValidationError, kind: type[BaseModel], *, where: str) -> str:
+    """Return pydantic's first error as one line: the field, the value, what would be valid, or the nearest valid name.
 
     Args:
         error: what pydantic raised.
@@ -197,6 +242,6 @@ def explain(error: ValidationError, kind: type[BaseModel], *, where: str) -> str
         return str(unknown(f"parameter of {where}", name, kind.model_fields)) if name else f"{where}: {first['msg']}"
     field = kind.model_fields[name]
     if first["type"] == "value_error":  # a check of our own, which says what is valid
-        return f"{where}.{name}={_text(value)}: {first['ctx']['error']}"
-    choices = [str(choice) for choice in get_args(_kind(field.annotation)[0])] if is_choice(field.annotation) else []
+        return f"{where}.{name}={as_typed(value)}: {first['ctx']['error']}"
+    choices = [str(choice) for choice in _kind(field.annotation).choices]
     return f"{where}.{name}: {quoted(value)} is not valid{nearest(str(value), choices)}; {name} takes {valid_values(field)}"

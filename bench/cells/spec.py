@@ -38,8 +38,8 @@ def hash_of(content: Mapping[str, Any]) -> str:
     content = copy.deepcopy(dict(content))
     for *path, name in _NOT_HASHED:
         section = content["protocol"]
-        for part in path:
-            section = section.get(part)
+        for key in path:
+            section = section.get(key)
         if section is not None:
             section.pop(name, None)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -53,9 +53,8 @@ class RunSpec(BaseModel):
     """One cell: a method under its settings on a dataset, at one IPC and seed, under a protocol.
 
     `ipc` is None for the whole training set. `settings` are the method's own. `protocol` has only the sections that the method
-    uses. `precision` is that of the passes through networks while distilling, None where there are none. `code` is a hash of a
-    user's own file. `data` is the beginning of the digest of the dataset's images and labels (`datasets.fingerprint`), empty
-    where nobody looked at them.
+    uses. `precision` is that of the passes through networks while distilling, None if there are none. `code` is a hash of a
+    user's own file. `data` is the beginning of the digest of the dataset's images and labels, empty if nobody looked at them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +77,7 @@ class RunSpec(BaseModel):
 
     @property
     def label(self) -> str:
-        """The cell in words, for progress and errors."""
+        """The cell as progress and errors name it."""
         size = "all" if self.ipc is None else f"ipc {self.ipc}"
         return f"{self.dataset} {size} {self.method} seed {self.seed}"
 

@@ -67,6 +67,8 @@ def parse(suite: Suite, arguments: Sequence[str], ranks: Ranks = ALONE) -> Optio
         raise unknown("--precision", typed.precision, ("auto", "fp32", "bf16"))
     if typed.gpus is not None and not typed.dry_run:
         raise UsageError(f"--gpus {typed.gpus!r}: nothing is simulated; valid: with --dry-run")
+    if typed.speedup is not None and typed.gpus is None:
+        raise UsageError(f"--speedup {typed.speedup!r}: nothing is simulated; valid: with --dry-run --gpus")
     return Options(
         methods=_settings(suite, texts, methods, typed.profile),
         sources=_sources(suite, typed.datasets, size=protocol.data.size),
@@ -86,7 +88,7 @@ def parse(suite: Suite, arguments: Sequence[str], ranks: Ranks = ALONE) -> Optio
         list=typed.list,
         dry_run=typed.dry_run,
         gpus=numbers("--gpus", typed.gpus, low=1) if typed.gpus is not None else (),
-        speedup=positive("--speedup", typed.speedup),
+        speedup=positive("--speedup", typed.speedup) if typed.speedup is not None else 1.0,
         ranks=ranks,
     )
 

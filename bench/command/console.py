@@ -1,4 +1,4 @@
-"""How a grid's progress is shown: two bars on a terminal, plain lines elsewhere."""
+"""How a grid's progress is shown: two bars on a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN_SECONDS = 15
 
 
 def summary(record: RunRecord) -> str:
-    """Return a cell's outcome in a few words."""
+    """Return a cell's outcome in short."""
     if record.status == "failed":
         return f"failed: {record.error}"
     accuracies = record.main_evaluation.accuracies
@@ -34,42 +34,42 @@ class PlainObserver(AbstractContextManager["PlainObserver"]):
     def __init__(self, stream: TextIO, *, total: int) -> None:
         """Write to `stream`; `total` cells are to come."""
         self._stream, self._total, self._count, self._label = stream, total, 0, ""
-        self._said = 0.0
+        self._written = 0.0
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Leave nothing open."""
 
-    def _say(self, text: str) -> None:
-        self._said = time.monotonic()
-        self._stream.write(f"[{self._count}/{self._total}] {self._label}: {text}\n")
+    def _write(self, message: str) -> None:
+        self._written = time.monotonic()
+        self._stream.write(f"[{self._count}/{self._total}] {self._label}: {message}\n")
         self._stream.flush()
 
     def started(self, spec: RunSpec) -> None:
         """Write that a cell has begun."""
         self._count += 1
         self._label = spec.label
-        self._say("started")
+        self._write("started")
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
-        """Write that other processes are at the cells that are left, now and then."""
-        if time.monotonic() - self._said > _PLAIN_SECONDS:
+        """Write, now and then, that other processes are running the cells that are left."""
+        if time.monotonic() - self._written > _PLAIN_SECONDS:
             self._label = specs[0].label
-            self._say(f"waiting for another process ({len(specs)} cells are left)")
+            self._write(f"waiting for another process ({len(specs)} cells are left)")
 
     def progress(self, progress: Progress) -> None:
         """Write how far the cell has come, now and then."""
-        if time.monotonic() - self._said > _PLAIN_SECONDS:
-            self._say(f"{progress.stage} {progress.done}/{progress.total} {progress.note}")
+        if time.monotonic() - self._written > _PLAIN_SECONDS:
+            self._write(f"{progress.stage} {progress.done}/{progress.total} {progress.note}")
 
     def finished(self, record: RunRecord) -> None:
         """Write the outcome."""
-        self._say(summary(record))
+        self._write(summary(record))
 
     def cell_finished(self, record: RunRecord, remaining: str) -> None:
         """Write the outcome of a cell that another process ran, and what is left."""
         self._count += 1
         self._label = record.spec.label
-        self._say("; ".join(filter(None, (summary(record), remaining))))
+        self._write("; ".join(filter(None, (summary(record), remaining))))
 
 
 class RichObserver(AbstractContextManager["RichObserver"]):
@@ -105,7 +105,7 @@ class RichObserver(AbstractContextManager["RichObserver"]):
         self._bars.reset(self._cell, description=spec.label, total=None, note="")
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
-        """Say in the cell's bar that other processes are at the cells that are left."""
+        """Say in the cell's bar that other processes are running the cells that are left."""
         self._bars.reset(self._cell, description=f"{specs[0].label}: waiting for another process", total=None, note="")
 
     def progress(self, progress: Progress) -> None:
@@ -125,7 +125,7 @@ class RichObserver(AbstractContextManager["RichObserver"]):
         self._label = record.spec.label
         self.finished(record)
         self._bars.update(self._grid, note=remaining)
-        self._bars.update(self._cell, visible=False)  # several are at work, and this process sees none of them
+        self._bars.update(self._cell, visible=False)  # several run at once, and this process sees none of them
 
 
 def observer(stream: TextIO, *, total: int) -> PlainObserver | RichObserver:

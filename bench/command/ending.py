@@ -1,4 +1,4 @@
-"""How a command ends: with an exit status, and where it did not go well, with one line on the standard error."""
+"""How a command ends: with an exit status, and if it did not go well, with one line on the standard error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.machine.signals import Interrupted
 def status_of(program: str, command: Callable[[], int]) -> int:
     """Return the exit status of a command.
 
-    It is the command's own, 1 where nothing more could be written or workers were lost, 2 on a user's mistake, and 128 + a
+    It is the command's own, 1 if nothing more could be written or workers were lost, 2 on a user's mistake, and 128 + a
     signal that ended it.
 
     Args:
@@ -38,7 +38,7 @@ def status_of(program: str, command: Callable[[], int]) -> int:
         sys.stderr.write(f"{program}: interrupted by {name}; the same command, without --force, goes on from there\n")
         return 128 + number
     except LostWorkersError as error:
-        sys.stderr.write(f"{program}: error: {error}\n" if str(error) else "")  # of several ranks, one says it
+        sys.stderr.write(f"{program}: error: {error}\n" if str(error) else "")  # one rank of several says it
         return 1
     except BrokenPipeError:  # whoever reads our output has seen enough, as in `--list | head`
         sys.stdout = None
@@ -46,8 +46,8 @@ def status_of(program: str, command: Callable[[], int]) -> int:
     except OSError as error:
         if not is_disk_error(error):
             raise
-        place = error.filename or "the standard output, or to a file"
-        reason = f"cannot write to {place}: {error.strerror}; what is finished is kept, and the same command goes on from there"
-        sys.stderr.write(f"{program}: error: {reason}\n")
-        sys.stdout = None  # Python would try once more to write what it holds
+        target = error.filename or "the standard output, or to a file"
+        kept = "what is finished is kept, and the same command goes on from there"
+        sys.stderr.write(f"{program}: error: cannot write to {target}: {error.strerror}; {kept}\n")
+        sys.stdout = None  # else Python would try once more to write what it has buffered
         return 1

@@ -1,4 +1,4 @@
-"""The options of the command line, and how their texts are read: numbers, lists of numbers, and what stands after `--set`."""
+"""The options of the command line, and how their values are read: numbers, lists of numbers, and what follows `--set`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def option_parser(description: str, methods: Iterable[str]) -> argparse.ArgumentParser:
-    """Return the parser of the command line; `methods` are the names that stand in for `--methods`."""
+    """Return the parser of the command line; `methods` are those of a command line without `--methods`."""
     parser = _Parser(prog="run_all.py", description=description, allow_abbrev=False)
     add = parser.add_argument
     add("--methods", default=",".join(methods), help="names, path/to/file.py:function, or set:PATH, with commas between")
@@ -53,17 +53,17 @@ def option_parser(description: str, methods: Iterable[str]) -> argparse.Argument
     add("--list", nargs="?", const="", metavar="NAME", help="show methods, datasets, profiles and options, or one NAME in full")
     add("--dry-run", action="store_true", help="show the cells, which have a record, and what the others take")
     add("--gpus", help="with --dry-run: simulate the grid on these numbers of GPUs, with commas between")
-    add("--speedup", default="1", help="with --gpus: how many times faster a GPU is than the machine of the records")
+    add("--speedup", help="with --gpus: how many times faster a GPU is than the machine of the records; default 1")
     return parser
 
 
 def typed_texts(arguments: argparse.Namespace, methods: Iterable[Method], owners: Collection[str]) -> Texts:
-    """Return the texts of all `--set`, with the short forms written out; raise `UsageError` where one is malformed.
+    """Return the values of all `--set`, with the short forms written out; raise `UsageError` if one is malformed.
 
     Args:
         arguments: the command line.
         methods: those of the grid, and those of the suite.
-        owners: the names that may stand after `--set`.
+        owners: the names that may follow `--set`.
 
     """
     pairs: list[str] = []  # the short forms first: what is set by its own name counts
@@ -78,44 +78,44 @@ def typed_texts(arguments: argparse.Namespace, methods: Iterable[Method], owners
     return setting_texts((*pairs, *arguments.set), owners)
 
 
-def number(option: str, text: str, *, low: int) -> int:
-    """Return the whole number in a text; raise `UsageError` where it holds none of at least `low`."""
-    if not _is_number(text, low):
-        raise UsageError(f"{option} {quoted(text)} is not valid; valid: a whole number of at least {low}")
-    return int(text)
+def number(option: str, value: str, *, low: int) -> int:
+    """Return the whole number that was typed; raise `UsageError` if it is none of at least `low`."""
+    if not _is_number(value, low):
+        raise UsageError(f"{option} {quoted(value)} is not valid; valid: a whole number of at least {low}")
+    return int(value)
 
 
-def numbers(option: str, text: str, *, low: int) -> tuple[int, ...]:
-    """Return the whole numbers in a text with commas between, each once; raise `UsageError` as `number` does."""
-    for part in text.split(","):
-        if not _is_number(part.strip(), low):
+def numbers(option: str, value: str, *, low: int) -> tuple[int, ...]:
+    """Return the whole numbers that were typed with commas between, each once; raise `UsageError` as `number` does."""
+    for item in value.split(","):
+        if not _is_number(item.strip(), low):
             raise UsageError(
-                f"{option} {quoted(text)}: {quoted(part)} is not valid; valid: whole numbers of at least {low}, with commas"
+                f"{option} {quoted(value)}: {quoted(item)} is not valid; valid: whole numbers of at least {low}, with commas"
             )
-    return tuple(dict.fromkeys(map(int, text.split(","))))
+    return tuple(dict.fromkeys(map(int, value.split(","))))
 
 
-def positive(option: str, text: str) -> float:
-    """Return the number in a text; raise `UsageError` if it holds none above 0."""
+def positive(option: str, value: str) -> float:
+    """Return the number that was typed; raise `UsageError` if it is none above 0."""
     try:
-        value = float(text)
+        result = float(value)
     except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise UsageError(f"{option} {quoted(text)} is not valid; valid: a number above 0")
-    return value
+        result = math.nan
+    if not 0 < result < math.inf:
+        raise UsageError(f"{option} {quoted(value)} is not valid; valid: a number above 0")
+    return result
 
 
-def _is_number(text: str, low: int) -> bool:
-    return text.isdecimal() and len(text) <= len(str(_LARGEST)) and low <= int(text) <= _LARGEST
+def _is_number(value: str, low: int) -> bool:
+    return value.isdecimal() and len(value) <= len(str(_LARGEST)) and low <= int(value) <= _LARGEST
 
 
 def setting_texts(pairs: Iterable[str], owners: Collection[str]) -> Texts:
-    """Return what `--set NAME.FIELD=VALUE` says, by owner and field; raise `UsageError` where a pair is malformed.
+    """Return what `--set NAME.FIELD=VALUE` says, by owner and field; raise `UsageError` if a pair is malformed.
 
     Args:
         pairs: as they were typed; of two for one field the last counts.
-        owners: the names that may stand before the dot.
+        owners: the names that may precede the dot.
 
     """
     texts: Texts = {}
@@ -130,14 +130,14 @@ def setting_texts(pairs: Iterable[str], owners: Collection[str]) -> Texts:
     return texts
 
 
-def folder_path(option: str, text: str) -> Path:
-    """Return the path of a folder, there or not; raise `UsageError` where it can be none."""
-    path = Path(text)
+def folder_path(option: str, value: str) -> Path:
+    """Return the path of a folder, whether it exists or not; raise `UsageError` if no folder can have it."""
+    path = Path(value)
     try:
-        nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+        nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if nearest.is_dir():
             return path
         reason = "is, or lies below, a file"
     except (OSError, ValueError) as error:
         reason = f"can be no path ({error.strerror if isinstance(error, OSError) else error})"
-    raise UsageError(f"{option} {quoted(text)} {reason}; valid: a folder, there or not")
+    raise UsageError(f"{option} {quoted(value)} {reason}; valid: a folder, there or not")

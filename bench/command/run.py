@@ -10,17 +10,20 @@ from typing import Any, TextIO
 
 import torch
 
+from bench.cells.artefact import ArtefactSpec
 from bench.cells.grid import check_ipc, make_specs
 from bench.cells.spec import RunSpec
 from bench.command import console
 from bench.command.command import Options
 from bench.errors import UsageError
+from bench.loops.evaluation import evaluate
 from bench.machine import signals
 from bench.machine.compute import Compute
 from bench.machine.ranks import Ranks
 from bench.plan.estimates import Estimates, Machine, measured, record_folders, usual_machine
 from bench.plan.lines import dry_run, simulation
 from bench.records import folder
+from bench.records.artefacts import ArtefactFiles
 from bench.records.record import RunRecord
 from bench.running import driver, torchrun
 from bench.running.runner import Runner
@@ -40,8 +43,8 @@ def run(suite: Suite, options: Options, *, out: TextIO, progress: TextIO) -> int
     Args:
         suite: the registries.
         options: the command line.
-        out: where the outcome is printed.
-        progress: where progress is shown.
+        out: the stream of the outcome.
+        progress: the stream of progress.
 
     Returns:
         The exit status: 1 if a cell failed or a file could not be removed, else 0.
@@ -92,7 +95,7 @@ def _check_ranks(options: Options) -> None:
 
 
 def chosen_compute(options: Options) -> Compute:
-    """Return where and in which precision the grid is computed; raise `UsageError` if that is not possible here."""
+    """Return the device and the precision of the grid; raise `UsageError` if that is not possible here."""
     # Quick cells are too short to be compiled, and bfloat16 pays only if they are.
     precision = "fp32" if (options.precision, options.protocol.profile) == ("auto", "quick") else options.precision
     device = options.executor.device(options.device)
@@ -103,7 +106,7 @@ def chosen_compute(options: Options) -> Compute:
 
 
 def _grid(options: Options, compute: Compute, *, log: TextIO) -> tuple[list[RunSpec], Mapping[str, Any]]:
-    """Return the descriptions of all cells, and which images their datasets hold."""
+    """Return the descriptions of all cells, and what is known of their datasets' images."""
     # The cells come first: a mistake is answered before any image is looked at, or downloaded.
     cells = make_specs(
         methods=options.methods,
@@ -119,7 +122,7 @@ def _grid(options: Options, compute: Compute, *, log: TextIO) -> tuple[list[RunS
 
 
 def _fingerprints(options: Options, *, log: TextIO) -> dict[str, Any]:
-    """Return which images the datasets hold; for `--dry-run`, name in `log` those that are taken to be the published ones."""
+    """Return which images the datasets have; for `--dry-run`, name in `log` those that are taken to be the published ones."""
     if not options.dry_run:
         return {source.name: source.fingerprint(options.data_root) for source in options.sources}
     planned = {source.name: source.planned_fingerprint(options.data_root) for source in options.sources}
@@ -174,6 +177,7 @@ def _run_cells(
             load=load,
             report=observer.progress,
             code=suite.code,
+            evaluate=suite.evaluate or evaluate,
         )
         runner = Runner(workplace, observer, setup.labels, options.force, options.checkpoints)
         if options.ranks.count > 1:
@@ -183,12 +187,22 @@ def _run_cells(
 
 
 def _estimates(suite: Suite, options: Options, compute: Compute | None, distilled: Mapping[str, RunRecord]) -> Estimates:
-    """Return what cells will take where they are computed, or, for None, on the machine of the records; see `Estimates`."""
+    """Return what cells will take on the machine that they run on; see `Estimates`.
+
+    If `compute` is None, it is what all of them would take, with their artefacts, on the machine of the records.
+    """
     records = measured(*record_folders(options.out, suite.reference))
-    machine = Machine.like(compute, options.ranks.count, here=options.executor.is_local) if compute else usual_machine(records)
     methods = {**suite.methods, **{method.name: method for method, _ in options.methods}}
     sources = {source.name: source for source in (*suite.datasets.values(), *options.sources)}
-    return Estimates(records, methods, sources, machine, checkpoints=options.checkpoints, distilled=distilled)
+    if compute is None:
+        return Estimates(records, methods, sources, usual_machine(records), checkpoints=options.checkpoints)
+
+    def is_made(spec: ArtefactSpec) -> bool:
+        return ArtefactFiles.beside(options.out / "records", spec).read_record() is not None
+
+    machine = Machine.like(compute, options.ranks.count, here=options.executor.is_local)
+    checkpoints = options.checkpoints
+    return Estimates(records, methods, sources, machine, checkpoints=checkpoints, distilled=distilled, is_made=is_made)
 
 
 def _plan(

@@ -52,14 +52,14 @@ def cutout(images: Tensor, u: Tensor) -> Tensor:
     for side, at in ((height, u[:, 0]), (width, u[:, 1])):
         size = int(side / 2 + 0.5)
         start = (at * (side + 1 - size % 2)).long()[:, None] - size // 2  # [G, 1]
-        place = torch.arange(side, device=images.device)[None, :]
-        kept.append((place < start) | (place >= start + size))  # [G, side]
+        index = torch.arange(side, device=images.device)[None, :]
+        kept.append((index < start) | (index >= start + size))  # [G, side]
     mask = kept[0][:, :, None] | kept[1][:, None, :]  # [G, H, W]
     return images * mask[:, None, None].to(images.dtype)
 
 
 def flip(images: Tensor, u: Tensor) -> Tensor:
-    """Mirror left and right where u0 < 0.5."""
+    """Mirror left and right if u0 < 0.5."""
     return torch.where(u[:, 0, None, None, None, None] < 0.5, images.flip(-1), images)
 
 

@@ -21,10 +21,12 @@ from bench.machine.compute import Compute
 from bench.machine.timing import Stopwatch, peak_memory_mib, reset_peak_memory
 from bench.networks.network import Network
 from bench.networks.weights import Weights
-from bench.records.record import Evaluation, NetworkFacts, Unfinished
+from bench.records.sections import Evaluation, NetworkFacts, Unfinished
 from bench.types import Bundle, Progress, SyntheticSet
 
-_REPORT_SECONDS = 0.5
+REPORT_SECONDS = 0.5
+"""How much time there is between two reports of progress, at least."""
+
 _NOTHING = Unfinished()
 
 OnNetworkDone = Callable[[Unfinished], None]
@@ -72,7 +74,7 @@ class _Reporter:
     def __call__(self, epoch: int, begin: int) -> None:
         """Report the batch that begins at image `begin` of `epoch`; end here if a signal was received."""
         signals.check()
-        if time.monotonic() - self._reported < _REPORT_SECONDS:
+        if time.monotonic() - self._reported < REPORT_SECONDS:
             return
         self._reported = time.monotonic()
         done = (self.done * self.epochs + epoch) * self.images + begin

@@ -52,7 +52,7 @@ def whole_set(task: Task) -> SyntheticSet:
 
 
 def starting_images(task: Task, start: Start) -> SyntheticSet:
-    """Return where the images start: the real ones of `initial_images`, or Gaussian noise with their labels."""
+    """Return the images at the start: the real ones of `initial_images`, or Gaussian noise with their labels."""
     real = initial_images(task)
     if start == "real":
         return real
@@ -78,7 +78,7 @@ class Batches:
         Args:
             task: the cell.
             network: the extractor's architecture.
-            real_batch: real images a class; where the smallest class has fewer, that many are drawn.
+            real_batch: real images a class; if the smallest class has fewer, that many are drawn.
             augment: the augmentation strategy.
 
         """
@@ -106,7 +106,7 @@ class Batches:
 
         Args:
             stream: the name of the stream of random numbers.
-            step: where in it to begin.
+            step: the number of the step, which names the draws.
             count: images of each class; at most as many as the smallest class has.
 
         Returns:
@@ -119,7 +119,7 @@ class Batches:
         return normalise(bundle.train.images[index].to(device, non_blocking=True), bundle)
 
     def among_all(self, losses: Tensor) -> Tensor:
-        """Return the losses of the share's classes among those of all classes, `[classes]`, where the others' are zero."""
+        """Return the losses of the share's classes among those of all classes, `[classes]`, with zero for the others."""
         among = losses.new_zeros(len(self.members))
         among[self.share] = losses.detach()
         return among

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.cells.settings import Settings
+from bench.cells.loss import declared_state, is_stateless
 from bench.cells.task import Task
 from bench.errors import DistillationError
 from bench.loops.images import Batches, by_class, starting_images
 from bench.loops.optimizers import image_optimizer, set_step_size
-from bench.loops.recorder import Recorder, Stateful
+from bench.loops.recorder import Recorder
 from bench.machine.threads import Workers
 from bench.types import ContextObjective, LossContext, Objective, SyntheticSet
 
@@ -79,7 +78,7 @@ def match(task: Task, *, watch: Callable[[int, Tensor, Tensor], None] | None = N
     objective = task.settings.for_cell()
     start = starting_images(task, task.match.start)
     images = by_class(start, len(task.bundle.classes))  # [C, m, channels, H, W]
-    optimizer, state = image_optimizer(images, task.match), state_of_loss(objective)
+    optimizer, state = image_optimizer(images, task.match), declared_state(objective)
     recorder = Recorder(task, task.iterations, images, resumable=state is not None or is_stateless(objective))
     recorder.add_state("optimizer", optimizer)
     if state is not None:
@@ -104,18 +103,8 @@ def match(task: Task, *, watch: Callable[[int, Tensor, Tensor], None] | None = N
     return recorder.finish(start.labels, extract.notes)
 
 
-def is_stateless(objective: Objective | ContextObjective) -> bool:
-    """Return whether a loss is the same at every step: settings, or a function."""
-    return isinstance(objective, Settings) or inspect.isfunction(objective)
-
-
-def state_of_loss(objective: Any) -> Stateful | None:
-    """Return the loss if it declares what it keeps from step to step."""
-    return objective if hasattr(objective, "state_dict") and hasattr(objective, "load_state_dict") else None
-
-
 def _with_context(task: Task, objective: Objective | ContextObjective) -> Callable[[int, Tensor, Tensor], Tensor]:
-    """Return the loss as a function of the step and both sides' features; the context is made where the loss asks for it."""
+    """Return the loss as a function of the step and both sides' features; with the context if the loss takes it."""
     wants_context = "context" in inspect.signature(objective).parameters
     classes = len(task.bundle.classes)
     labels = torch.arange(classes, device=task.compute.device)[task.share(classes)]

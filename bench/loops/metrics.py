@@ -1,6 +1,6 @@
 """What is measured of a tested network beside its accuracy: one function and one line each.
 
-A metric takes the scores of all test images, `[N, classes]`, and their labels, `[N]`, and returns a number. Records hold it for
+A metric takes the scores of all test images, `[N, classes]`, and their labels, `[N]`, and returns a number. Records have it for
 each evaluation network, under its name.
 """
 
@@ -39,4 +39,4 @@ METRICS: dict[str, Callable[[Tensor, Tensor], float]] = {
     "worst_class_accuracy": worst_class_accuracy,
     "expected_calibration_error": expected_calibration_error,
 }
-"""The metrics by name, as records hold them."""
+"""The metrics by name, as records name them."""

@@ -12,9 +12,9 @@ angle arctan(lr·|g| / |x|), which shrinks as the image grows. The second: |g| i
 `Angular` takes the step along g/|g| in units of |x|, and keeps the norm. A loss and any multiple of it then give the same
 images, and so do an image and any multiple of it.
 
-Where the invariance of the features does not hold, the angle is still what is set, but the norm matters too: augmentation adds
-brightness, an absolute number; zero padding is the mean grey whatever the norm, which is harmless, but a shift of brightness
-makes the border visible; the `eps` of the norm shows in images of very low contrast; networks without a norm see the norm.
+If features are not invariant, the angle is still what is set, but the norm matters too: augmentation adds brightness, an
+absolute number; zero padding is the mean grey whatever the norm, which is harmless, but a shift of brightness makes the border
+visible; the `eps` of the norm shows in images of very low contrast; networks without a norm see the norm.
 """
 
 from __future__ import annotations
@@ -79,14 +79,14 @@ def _norm(images: Tensor) -> Tensor:
 
 
 def _unit(images: Tensor) -> Tensor:
-    """Return each image divided by its norm, or zeros where that is zero."""
+    """Return each image divided by its norm, or zeros if that is zero."""
     return images / _norm(images).clamp_min(torch.finfo(images.dtype).tiny)
 
 
 def angles(before: Tensor, after: Tensor) -> Tensor:
     """Return the angle in radians between each image before and after, `[...]` for `[..., channels, H, W]`.
 
-    From the chord, which is exact for small angles where the arc cosine of an inner product is not.
+    From the chord, which is exact for small angles; the arc cosine of an inner product is not.
     """
     chord = _norm(_unit(after) - _unit(before))
     return 2 * torch.asin((chord / 2).clamp(max=1)).flatten(-3).squeeze(-1)

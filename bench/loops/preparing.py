@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.cells.artefact import ArtefactSpec, Piece
 from bench.cells.task import Task
 from bench.loops.images import whole_set
-from bench.loops.recorder import restore_state, state_of
+from bench.loops.state import restore_state, state_of
 from bench.loops.training import Trainer, epochs_of, sgd
 from bench.networks.weights import Weights
 from bench.types import Progress
@@ -59,7 +59,7 @@ def trained_networks(task: Task, spec: ArtefactSpec, done: Mapping[str, Tensor])
 def _state(epochs: int, weights: Weights, optimizer: torch.optim.SGD, generator: torch.Generator) -> dict[str, Tensor]:
     """Return all that the next epoch of a network depends on; `epochs` have been trained."""
     momentum, _ = state_of(optimizer)
-    tensors = weights.packed(_CURRENT) | {f"{_CURRENT} momentum {name}": tensor.clone() for name, tensor in momentum.items()}
+    tensors = weights.packed(_CURRENT) | {f"{_CURRENT} momentum {name}": tensor for name, tensor in momentum.items()}
     return tensors | {f"{_CURRENT} generator": generator.get_state(), f"{_CURRENT} epochs": torch.tensor(epochs)}
 
 
@@ -68,7 +68,7 @@ def _restored(done: Mapping[str, Tensor], weights: Weights, optimizer: torch.opt
     if f"{_CURRENT} epochs" not in done:
         return 0
     with torch.no_grad():
-        for name, tensor in weights.packed(_CURRENT, copy=False).items():
+        for name, tensor in weights.packed(_CURRENT).items():
             tensor.copy_(done[name])
     prefix = f"{_CURRENT} momentum "
     momentum = {name.removeprefix(prefix): tensor.clone() for name, tensor in done.items() if name.startswith(prefix)}

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,30 +14,17 @@ from torch import Tensor
 from bench.cells.task import Task
 from bench.errors import DistillationError
 from bench.loops.optimizers import angles
+from bench.loops.state import State, restore_state, state_of
 from bench.machine import signals
 from bench.machine.timing import Stopwatch, peak_memory_mib
 from bench.records.resume import ResumeFile, ResumeState
 from bench.types import Progress, Snapshot, Spent, SyntheticSet, Trace
 
-_REPORT_SECONDS = 0.5
+REPORT_SECONDS = 0.5
 _SNAPSHOT = "snapshot "
 _MOST_GROWTH = 10.0
 """A warning is recorded if the images' root mean square, or the loss, grows by more than this factor; in converged runs images
 grew at most 5 times."""
-
-
-class Stateful(Protocol):
-    """Something that keeps tensors by name, such as a loss with a running mean."""
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        """Return what is kept."""
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from there."""
-
-
-State = Tensor | torch.optim.Optimizer | dict[str, int] | Stateful
-"""What a loop may declare as its state: a tensor, changed in place; an optimizer; numbers that it counts; or a `Stateful`."""
 
 
 class Recorder:
@@ -98,7 +85,7 @@ class Recorder:
             return
         state = state.to(self.task.compute.device)
         for name, target in self._states.items():
-            restore_state(target, _named(state.tensors, f"state {name} "), state.values["states"].get(name))
+            restore_state(target, _named(state.tensors, _prefix(name)), state.values["states"].get(name))
         self.losses, self._angles = list(state.tensors["losses"]), list(state.tensors["angles"])
         self._snapshots = [at for at in _snapshots_of(state) if at.iteration in self.task.checkpoints]
         self._earlier = Spent(**state.values["spent"])
@@ -119,8 +106,7 @@ class Recorder:
         """End an iteration.
 
         Args:
-            losses: of each class, `[C]`, of which the sum is recorded; or the loss itself, a scalar, where it is of all classes
-                together.
+            losses: of each class, `[C]`, of which the sum is recorded; or one loss of all classes together, a scalar.
 
         """
         images, losses, step = self.images.detach(), losses.detach(), len(self.losses)
@@ -132,16 +118,16 @@ class Recorder:
         self._bad_images = _first_bad(self._bad_images, images.flatten(1), step)
         if losses.dim():
             self._bad_losses = _first_bad(self._bad_losses, losses[:, None], step)
-        looked = time.monotonic() - self._reported > _REPORT_SECONDS
-        # Reading a number waits for an accelerator, so there it is read only as often as a person looks.
-        if looked or images.device.type == "cpu":
+        due = time.monotonic() - self._reported > REPORT_SECONDS
+        # Reading a number waits for an accelerator, so there it is read only when progress is reported.
+        if due or images.device.type == "cpu":
             self._check_finite()
-        if looked:
+        if due:
             self._reported = time.monotonic()
             self.task.report(Progress("distill", step + 1, self.iterations, f"loss {float(self.losses[-1]):.4g}"))
 
     def _check_finite(self) -> None:
-        """Raise `DistillationError` where a loss since the last check, or an image at any iteration, was no finite number."""
+        """Raise `DistillationError` if a loss since the last check, or an image at any iteration, was no finite number."""
         recent = torch.stack(self.losses[self._checked :]).tolist() if self.losses[self._checked :] else []
         bad_loss = next((step for step, loss in enumerate(recent, self._checked) if not math.isfinite(loss)), self.iterations)
         bad_image, whose_image = self._first_class(self._bad_images)
@@ -161,7 +147,7 @@ class Recorder:
         return iteration, self.task.bundle.classes[label]
 
     def _take_snapshot(self) -> None:
-        """Keep a copy of the images where the present iteration is a checkpoint; the last iteration's are kept anyway."""
+        """Keep a copy of the images if the present iteration is a checkpoint; the last iteration's are kept anyway."""
         iteration = len(self.losses)
         if iteration in self.task.checkpoints and iteration < self.iterations:
             self._snapshots.append(Snapshot(iteration, self.images.detach().flatten(0, 1).clone()))
@@ -172,8 +158,8 @@ class Recorder:
         tensors |= {f"{_SNAPSHOT}{at.iteration}": at.images for at in self._snapshots}
         numbers = {}
         for name, state in self._states.items():
-            own, numbers[name] = state_of(state)
-            tensors |= {f"state {name} {key}": tensor for key, tensor in own.items()}
+            named, numbers[name] = state_of(state)
+            tensors |= {f"{_prefix(name)}{key}": tensor for key, tensor in named.items()}
         stages, steps = self.stopwatch.read()
         return ResumeState(tensors, {"states": numbers, "stages": stages, "steps": steps, "spent": asdict(self._spent())})
 
@@ -198,7 +184,7 @@ class Recorder:
             lr: the learning rate of training on the images, if it was learned with them.
 
         Raises:
-            DistillationError: where a loss or an image was no finite number.
+            DistillationError: if a loss or an image was no finite number.
 
         """
         seconds, steps = self.stopwatch.read()
@@ -218,49 +204,6 @@ class Recorder:
         return SyntheticSet(images.flatten(0, 1), labels, trace, lr)
 
 
-def state_of(state: State) -> tuple[dict[str, Tensor], Any]:
-    """Return the tensors of a declared state by name, and its numbers, which JSON can hold."""
-    if isinstance(state, Tensor):
-        return {"value": state.detach()}, None
-    if isinstance(state, dict):
-        return {}, state
-    if not isinstance(state, torch.optim.Optimizer):
-        return {name: tensor.detach() for name, tensor in state.state_dict().items()}, None
-    content = state.state_dict()
-    pairs = [(f"{index} {key}", value) for index, kept in content["state"].items() for key, value in kept.items()]
-    tensors = {name: value for name, value in pairs if isinstance(value, Tensor)}
-    numbers = {name: value for name, value in pairs if not isinstance(value, Tensor)}
-    groups = [{key: value for key, value in group.items() if key != "params"} for group in content["param_groups"]]
-    return tensors, {"state": numbers, "groups": groups}
-
-
-def restore_state(state: State, tensors: Mapping[str, Tensor], numbers: Any) -> None:
-    """Bring a declared state back to what `state_of` returned."""
-    if isinstance(state, Tensor):
-        with torch.no_grad():
-            state.copy_(tensors["value"])
-    elif isinstance(state, dict):
-        state.update(numbers)
-    elif isinstance(state, torch.optim.Optimizer):
-        kept: dict[int, dict[str, Any]] = {}
-        for name, value in {**tensors, **numbers["state"]}.items():
-            index, _, key = name.partition(" ")
-            kept.setdefault(int(index), {})[key] = value
-        pairs = zip(state.state_dict()["param_groups"], numbers["groups"], strict=True)
-        state.load_state_dict({"state": kept, "param_groups": [{**own, **saved} for own, saved in pairs]})
-        _lay_out_like_parameters(state)
-    else:
-        state.load_state_dict(tensors)
-
-
-def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Give an optimizer's tensors the memory format of their parameters, which fused optimizers rely on."""
-    for parameter, kept in optimizer.state.items():
-        for name, value in kept.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                kept[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-
-
 def _stacked(values: list[Tensor]) -> Tensor:
     return torch.stack(values) if values else torch.empty(0)
 
@@ -269,13 +212,18 @@ def _first_bad(first: Tensor, values: Tensor, iteration: int) -> Tensor:
     """Return `first`, in which each class whose values are no finite numbers, for the first time, has this iteration.
 
     Args:
-        first: the iteration of each class, `[C]`; that of one which was sound so far is a later one.
+        first: the iteration of each class, `[C]`; a later one than the present for a class whose values were finite so far.
         values: `[C, k]`.
         iteration: the present one.
 
     """
     sound = torch.isfinite(values).all(dim=1)
     return torch.where(sound | (first < iteration), first, iteration)
+
+
+def _prefix(name: str) -> str:
+    """Return with what the names of a declared state's tensors begin; no name is the beginning of another one's."""
+    return f"state {name!r} "
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
@@ -305,6 +253,6 @@ def divergence(trace: Trace) -> Iterator[str]:
         yield f"the images diverged: their root mean square grew from {start:.3g} to {end:.3g} in normalised units"
     tenth = len(trace.loss) // 10
     if tenth:
-        first, last = (sum(abs(loss) for loss in part) / tenth for part in (trace.loss[:tenth], trace.loss[-tenth:]))
+        first, last = (sum(map(abs, losses)) / tenth for losses in (trace.loss[:tenth], trace.loss[-tenth:]))
         if last > _MOST_GROWTH * first:
             yield f"the loss diverged: it grew from {first:.3g} in the first tenth of the iterations to {last:.3g} in the last"

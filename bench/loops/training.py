@@ -1,7 +1,7 @@
 """Training networks on a set of images: the evaluation's recipe, which inner loops and coreset selection share.
 
 Recipe (DC, DSA, DM): SGD with momentum 0.9 and weight decay 5e-4, batches of 256, one augmentation operation a batch with
-parameters of each image's own; `bench.cells.protocol.Training` holds the numbers.
+parameters of each image's own; `bench.cells.protocol.Training` has the numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Generators = Sequence[torch.Generator]
 """What the draws of training are taken from: a generator for each network that is trained at once."""
 
 Report = Callable[[int, int], None]
-"""Called before each batch with the number of the epoch and of the image in it where the batch begins."""
+"""Called before each batch with the number of the epoch and of the image in it with which the batch begins."""
 
 
 def learning_rate(settings: Training, epoch: int, fraction: float) -> float:
@@ -95,7 +95,7 @@ class Trainer:
         stage: str = "evaluate",
         together: bool = False,
     ) -> None:
-        """Prepare training, and compile the loss where there is work enough.
+        """Prepare training, and compile the loss if there is work enough.
 
         Args:
             task: the cell, for its streams, device and data.
@@ -210,15 +210,15 @@ class Trainer:
 
         Args:
             images: the whole set, `[N, channels, H, W]`.
-            index: which images the batch holds, `[1, n]`.
+            index: the indices of the batch's images, `[1, n]`.
             weights: the network's; gradients are left in them.
             generators: the network's generator.
 
         """
         batch, labels = self.batch_of(images, index[0], generators[0])
         size = len(labels) if self.network.uses_batch else self.chunk  # batch norm must not see images of no weight
-        for part in self.compute.weighted(batch, labels, size):
-            self.kernel(*part, *weights.all).backward()
+        for chunk in self.compute.weighted(batch, labels, size):
+            self.kernel(*chunk, *weights.all).backward()
 
 
 class Ensemble(Trainer):
@@ -249,7 +249,7 @@ class Ensemble(Trainer):
         Args:
             images: what to train on, `[N, channels, H, W]`.
             report: called before each batch.
-            numbers: which networks, from 0; None stands for all.
+            numbers: which networks, from 0; None for all.
 
         """
         numbers = range(self.settings.nets) if numbers is None else numbers
@@ -257,7 +257,7 @@ class Ensemble(Trainer):
         weights = Weights.stack([self.network.init(generator) for generator in generators])  # each tensor [networks, ...]
         weights = weights.to(self.compute.device).trainable()
         self.follow_schedule(images, weights, generators, report)
-        return [weights.select(place) for place in range(len(numbers))]
+        return [weights.select(index) for index in range(len(numbers))]
 
     def step(self, images: Tensor, index: Tensor, weights: Weights, generators: Generators) -> None:
         """Leave the gradients of a batch in the weights of each network; `index` `[networks, n]` names each one's images."""

@@ -5,8 +5,7 @@ proportional to the images that pass times the size of their largest map. In the
 convolutions nor on the size of the images. A pass is forward; forward and back count as three.
 
 The constants below were measured once. A cell's decision follows from its settings alone, never from the clock or from what ran
-before, because compiled and eager kernels round differently: the same cell must give the same numbers wherever it stands in a
-run.
+before, because compiled and eager kernels round differently: the same cell must give the same numbers whatever ran before it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 Kind = Literal["features", "features with gradient", "loss", "losses", "layer sums"]
 
 OPERATIONS_ELSEWHERE = 3e12
-"""On devices other than a CPU nothing has been measured: a kernel with so many operations in a cell is compiled."""
+"""On devices other than a CPU nothing was measured: a kernel is compiled from this number of operations per cell."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,12 @@ _CONVNET: dict[Kind, _Cost] = {
     "losses": _Cost(3.2e-9, 29),
     "layer sums": _Cost(4.3e-9, 7),
 }
-"""Of ConvNets, float32, two cores of an AMD EPYC (Zen 3, AVX2; torch 2.14), which others used at the same time.
+"""Of ConvNets, float32, measured on two shared cores of an AMD EPYC (Zen 3, AVX2; torch 2.14).
 
 The seconds saved are half of those on one core: 5.6, 5.7, 6.3, 6.5 and 8.6 ns an element at a width of 128 and 28x28 pixels.
 `features` saved 6.5 at a width of 32, and at 8x8 pixels 4.4, `loss` 4.6. The seconds to compile are those with nothing in the
-compiler's cache. Starting the compiler took 13 more, once a process, and belongs to no one kernel. With a full cache both
-together took 4.
+compiler's cache. Starting the compiler took 13 more, once a process, whatever the kernel. With a full cache both together took
+4.
 """
 
 

@@ -10,7 +10,7 @@ import ctypes
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +22,7 @@ from bench.machine.cores import usable_cores
 from bench.machine.kernels import Kernel, kernel_of
 from bench.networks.network import Network
 from bench.networks.weights import Weights
-from bench.types import Precision
-
-RunPrecision = Literal["fp32", "bf16"]
+from bench.types import Precision, RunPrecision
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _CHUNK_BYTES = {"cpu": 8 * 2**20}
@@ -32,10 +30,10 @@ _CHUNK_BYTES_ELSEWHERE = 2 * 2**30
 _SMALLEST_CHUNK_BYTES = 2**20
 
 
-def _keep_memory() -> None:
-    """Let glibc keep what is freed: by default maps of a few megabytes go back to the system, and page faults cost a third.
+def _raise_malloc_thresholds() -> None:
+    """Stop glibc returning freed blocks to the system: the page faults on maps of a few megabytes cost a third of the run time.
 
-    Elsewhere than on glibc nothing is changed.
+    Without glibc nothing is changed.
     """
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
@@ -49,7 +47,7 @@ class Compute:
 
     In `bf16` these are bfloat16: the real images' features, layers and gradients, the critics' products, and all training and
     testing of networks. Weights, optimisers, losses and the synthetic side of what is matched stay float32. `chunk_bytes`
-    bounds the largest maps of a chunk; None stands for what suits the device.
+    bounds the largest maps of a chunk; None is what suits the device.
     """
 
     device: torch.device
@@ -64,14 +62,14 @@ class Compute:
         """Return what the options name, and set torch's number of threads.
 
         Args:
-            device: `auto`, which is CUDA where there is one, `cpu`, `cuda` or `cuda:N`.
+            device: `auto`, which is CUDA if there is a GPU, `cpu`, `cuda` or `cuda:N`.
             precision: `auto`, `fp32` or `bf16`; see `resolve_precision`.
             threads: the number of CPU threads of each process; None deals all cores out among the processes.
             jobs: how many processes share the machine.
             number: which of them this is; `auto` and `cuda` are dealt out by it, a GPU each.
 
         Raises:
-            UsageError: where the device cannot be used here, or there are fewer cores.
+            UsageError: if the device cannot be used here, or there are fewer cores.
 
         """
         threads = _checked_threads(threads, jobs)
@@ -83,7 +81,7 @@ class Compute:
             chosen = torch.device(device)
             torch.empty(0, device=chosen)
             if chosen.type == "meta":
-                raise RuntimeError("it holds no numbers")
+                raise RuntimeError("its tensors have no values")
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"--device {device!r} cannot be used here ({reason}); valid: auto, cpu, cuda, cuda:N") from None
@@ -92,12 +90,12 @@ class Compute:
             torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
         if threads is not None:
             torch.set_num_threads(threads)
-        _keep_memory()
+        _raise_malloc_thresholds()
         return cls(chosen, resolve_precision(precision, chosen), torch.get_num_threads())
 
     @classmethod
     def elsewhere(cls, *, device: str, precision: str, threads: int) -> Compute:
-        """Return what workers on other machines compute with. Nothing is set or tried here.
+        """Return what workers on other machines compute with. Nothing is set or tried on this one.
 
         Args:
             device: `cpu` or `cuda`.
@@ -121,7 +119,7 @@ class Compute:
         return self.chunk_bytes or _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_ELSEWHERE)
 
     def with_smaller_chunks(self) -> Compute | None:
-        """Return the same with chunks of half the size, and free what the device keeps; None where they are small enough."""
+        """Return the same with chunks of half the size, and free what the device keeps; None if they are small already."""
         if self._most_bytes < _SMALLEST_CHUNK_BYTES:
             return None
         if self.device.type not in ("cpu", "meta"):
@@ -167,8 +165,8 @@ class Compute:
         size = self.chunk(network, len(images), training=training)
         with torch.no_grad():
             tensors = network.cast(weights.all, images.dtype)
-            parts = [kernel(part, *tensors).float() for part in _padded(images, size)]
-        return torch.cat(parts)[: len(images)]  # [N, features_dim]
+            chunks = [kernel(chunk, *tensors).float() for chunk in _padded(images, size)]
+        return torch.cat(chunks)[: len(images)]  # [N, features_dim]
 
     def features_with_gradient(self, kernel: Kernel, network: Network, images: Tensor, weights: Weights) -> Tensor:
         """Return features of images, chunk by chunk, to be differentiated; in float32, whatever the precision.
@@ -185,7 +183,7 @@ class Compute:
         """
         images = images.contiguous(memory_format=torch.channels_last)
         size = self.at("fp32").chunk(network, len(images))
-        return torch.cat([kernel(part, *weights.all) for part in images.split(size)])
+        return torch.cat([kernel(chunk, *weights.all) for chunk in images.split(size)])
 
     def weighted(self, images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield the arguments of the training loss, chunk by chunk: images, labels, weights. The losses sum to the mean of all.
@@ -195,25 +193,25 @@ class Compute:
         Args:
             images: `[n, channels, H, W]`.
             labels: `[n]`, or probabilities `[n, classes]`.
-            size: how many images a chunk holds.
+            size: how many images a chunk has.
 
         """
-        for part, part_labels in zip(self.cast(images).split(size), labels.split(size), strict=True):
-            rest = size - len(part)
-            weights = torch.full((len(part),), 1 / len(images), device=images.device)
+        for chunk, chunk_labels in zip(self.cast(images).split(size), labels.split(size), strict=True):
+            rest = size - len(chunk)
+            weights = torch.full((len(chunk),), 1 / len(images), device=images.device)
             if rest:
-                part = F.pad(part, (0, 0, 0, 0, 0, 0, 0, rest))
-                part_labels = F.pad(part_labels, (0, 0) * (labels.dim() - 1) + (0, rest))
+                chunk = F.pad(chunk, (0, 0, 0, 0, 0, 0, 0, rest))
+                chunk_labels = F.pad(chunk_labels, (0, 0) * (labels.dim() - 1) + (0, rest))
                 weights = F.pad(weights, (0, rest))
-            yield part.contiguous(memory_format=torch.channels_last), part_labels, weights
+            yield chunk.contiguous(memory_format=torch.channels_last), chunk_labels, weights
 
 
 def _padded(images: Tensor, size: int) -> Iterator[Tensor]:
     """Yield chunks of one size, the last filled up with zeros: one shape, so one compiled graph."""
-    for part in images.split(size):
-        if len(part) < size:
-            part = F.pad(part, (0, 0) * (part.dim() - 1) + (0, size - len(part)))
-        yield part.contiguous(memory_format=torch.channels_last)
+    for chunk in images.split(size):
+        if len(chunk) < size:
+            chunk = F.pad(chunk, (0, 0) * (chunk.dim() - 1) + (0, size - len(chunk)))
+        yield chunk.contiguous(memory_format=torch.channels_last)
 
 
 def _checked_threads(threads: int | None, jobs: int) -> int | None:

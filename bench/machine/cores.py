@@ -11,13 +11,13 @@ def usable_cores() -> int:
 
 
 def bind(number: int, threads: int) -> None:
-    """Bind this process to cores of its own, where the system can.
+    """Bind this process to cores of its own, if the system can.
 
     Args:
         number: which of this machine's processes it is, from 0.
-        threads: of each of them. Where cores are too few for all, later processes begin again at the first core.
+        threads: of each of them. If cores are too few for all, later processes begin again at the first core.
 
     """
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[place % len(cores)] for place in range(number * threads, (number + 1) * threads)})
+        os.sched_setaffinity(0, {cores[index % len(cores)] for index in range(number * threads, (number + 1) * threads)})

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder of the suite."""
 
 COMMIT_FILE = ".commit"
-"""In a copy of the code, which git does not know: holds the commit of what was copied, or nothing."""
+"""In a copy of the code, which git does not know: a file with the commit of what was copied, or empty."""
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "geomloss", "pot", "scikit-learn")
 
@@ -35,13 +35,13 @@ def hardware(device: torch.device) -> dict[str, Any]:
     return machine
 
 
-def processor(text: str) -> str:
-    """Return the processor that Linux's /proc/cpuinfo describes, or an empty text where it names none.
+def processor(cpuinfo: str) -> str:
+    """Return the name of the processor that Linux's /proc/cpuinfo describes; empty if it names none.
 
-    Family and model stand behind the name, where there are any: a virtual machine may call processors of several generations
+    Family and model follow the name, if there are any: a virtual machine may call processors of several generations
     `AMD EPYC`, and their speeds differ twofold.
     """
-    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    pairs = (line.partition(":") for line in cpuinfo.partition("\n\n")[0].splitlines())
     facts = {name.strip(): value.strip() for name, _, value in pairs}
     kind = [f"{word} {facts[name]}" for word, name in (("family", "cpu family"), ("model", "model")) if facts.get(name)]
     name = facts.get("model name", "")
@@ -70,7 +70,7 @@ class Code:
     @property
     def version(self) -> dict[str, str]:
         """A hash of the sources that numbers depend on, and the commit, if git knows it, with its changes, if any."""
-        return _code_version(self.numbers)
+        return code_version(self.numbers)
 
     @property
     def sources(self) -> str:
@@ -79,22 +79,23 @@ class Code:
 
 
 @lru_cache(maxsize=4)
-def _code_version(folders: tuple[str, ...]) -> dict[str, str]:
+def code_version(folders: tuple[str, ...], root: Path = ROOT) -> dict[str, str]:
+    """Return a hash of the Python files in `folders` of `root`, and the commit, if git knows it, with its changes, if any."""
     digest = hashlib.sha256()
     for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     code = {"sources": digest.hexdigest()[:16]}
-    copied = ROOT / COMMIT_FILE
+    copied = root / COMMIT_FILE
     if copied.exists():
         commit = copied.read_text(encoding="utf-8")
         return code | ({"commit": commit} if commit else {})
     with suppress(OSError, subprocess.CalledProcessError):
-        changed = _git(ROOT, "status", "--porcelain", "--", *folders)
-        code["commit"] = _git(ROOT, "rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
+        changed = _git(root, "status", "--porcelain", "--", *folders)
+        code["commit"] = _git(root, "rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
     return code
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Return what git says of the suite's folder; raise where there is no git, or nothing that it knows."""
-    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    """Return what git says of a folder; raise if there is no git, or the folder is not in a repository."""
+    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, encoding="utf-8", check=True).stdout.strip()

@@ -1,6 +1,6 @@
-"""Kernels: the functions of tensors that take most of the time, compiled where that pays.
+"""Kernels: the functions of tensors that take most of the time, compiled if that pays.
 
-Compilation fuses norm, ReLU and pooling. It costs seconds, so a kernel is compiled only where that saves a cell more of them:
+Compilation fuses norm, ReLU and pooling. It costs seconds, so a kernel is compiled only if that saves a cell more of them: see
 `bench/machine/compile_cost.py`.
 """
 
@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,21 +22,20 @@ from bench.machine.compile_cost import Estimate, Kind
 from bench.networks.network import Network
 
 
-@lru_cache(maxsize=1)
-def _compiler_missing() -> str:
-    """Return why nothing can be compiled here, or an empty text."""
+def compiler_missing() -> str:
+    """Return why nothing can be compiled here; empty if there is a compiler."""
     if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
         return "TORCH_COMPILE_DISABLE is set"
     compiler = os.environ.get("CXX") or next((name for name in ("g++", "clang++", "c++") if shutil.which(name)), None)
     return "" if compiler and shutil.which(compiler) else "no C++ compiler"
 
 
-class Function:
-    """A function of tensors, compiled for each shape; where that fails, the eager function. `failure` says why."""
+class CompiledOrEager:
+    """A function of tensors, compiled for each shape; if that fails, the eager function. `failure` says why."""
 
     def __init__(self, eager: Callable[..., Any], to_compile: Callable[..., Any] | None = None) -> None:
         """Take the eager function and, to compile it at its first call, the one to compile."""
-        self.failure = _compiler_missing() if to_compile else ""
+        self.failure = compiler_missing() if to_compile else ""
         self._eager = eager
         possible = to_compile is not None and not self.failure
         self._compiled = torch.compile(to_compile, fullgraph=True, dynamic=False) if possible else None
@@ -56,7 +55,7 @@ class Function:
 class Kernel:
     """The function that computes a kernel of one cell, and why it is compiled there or not."""
 
-    function: Function
+    function: CompiledOrEager
     estimate: Estimate
 
     def __call__(self, *arguments: Any) -> Any:
@@ -72,7 +71,7 @@ class Kernel:
 
 
 @cache
-def function_of(kind: Kind, network: Network, *, training: bool, compile: bool) -> Function:
+def function_of(kind: Kind, network: Network, *, training: bool, compile: bool) -> CompiledOrEager:
     """Return the function that all cells of a run share.
 
     Args:
@@ -85,11 +84,11 @@ def function_of(kind: Kind, network: Network, *, training: bool, compile: bool) 
     """
     make = _MAKERS[kind]
     if not compile:
-        return Function(make(network, training, False))
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns wherever there is no CUDA
+        return CompiledOrEager(make(network, training, False))
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns if there is no CUDA
     # One code object serves every network and shape of a run; the default limit of 8 would stop at the third dataset.
     torch._dynamo.config.recompile_limit = 256
-    return Function(make(network, training, False), make(network, training, True))
+    return CompiledOrEager(make(network, training, False), make(network, training, True))
 
 
 def kernel_of(kind: Kind, network: Network, *, flops: float, device: str, training: bool = True) -> Kernel:

@@ -73,7 +73,7 @@ class Ranks:
 
     @classmethod
     def of_environment(cls) -> Ranks:
-        """Return what torchrun says of this process; one rank where it was not started by torchrun."""
+        """Return what torchrun says of this process; one rank if it was not started by torchrun."""
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             return ALONE
         rank, count, local_rank, local_count = (
@@ -137,7 +137,7 @@ class Ranks:
             function: this rank's side of it, with as many collectives.
 
         Raises:
-            LostWorkersError: where a rank has died.
+            LostWorkersError: if a rank has died.
             Exception: what any of the ranks has raised.
 
         """
@@ -222,7 +222,7 @@ class Ranks:
         return jobs[0]
 
     def _call(self, function: Callable[..., object], *arguments: Any, **options: Any) -> None:
-        """Call a function of `torch.distributed`; raise `LostWorkersError` where a rank has died."""
+        """Call a function of `torch.distributed`; raise `LostWorkersError` if a rank has died."""
         try:
             function(*arguments, **options)
         except RuntimeError:
@@ -244,7 +244,7 @@ class Ranks:
             threads: as after `--threads`; None deals the cores of this machine out among its ranks.
 
         Raises:
-            UsageError: where the ranks of this machine have more threads than cores. Of one thread each there may be more.
+            UsageError: if the ranks of this machine have more threads than cores. Of one thread each there may be more.
 
         """
         if self.count == 1:

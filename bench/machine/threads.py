@@ -52,7 +52,7 @@ class Workers:
             _current.reset(token)
 
     def map(self, function: Callable[..., _T], *items: Iterable[Any]) -> list[_T]:
-        """Return what `map_classes` does; where an item's call raises, its error follows when all other calls have ended."""
+        """Return what `map_classes` does; if an item's call raises, its error follows when all other calls have ended."""
         threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
 
         def call(*item: Any) -> _T:

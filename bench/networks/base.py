@@ -32,7 +32,7 @@ class Architecture(nn.Module):
         raise NotImplementedError
 
     def features_without_gradient(self, images: Tensor) -> Tensor:
-        """Return the features where no gradient is taken: a faster path, for networks that have one."""
+        """Return the features if no gradient is taken: a faster path, for networks that have one."""
         return self.features(images)
 
     def features_for_compiling(self, images: Tensor) -> Tensor:

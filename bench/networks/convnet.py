@@ -91,9 +91,9 @@ class ConvNet(Architecture):
 
     @classmethod
     def complete(cls, channels: int, size: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options with a depth; raise `UsageError` where the images are too small for the one they have.
+        """Return the options with a depth; raise `UsageError` if the images are too small for the one they have.
 
-        Depth None means the field's: a last map of 4x4 (3 blocks at 28 and 32 pixels, 4 at 64), but at least two blocks where
+        Depth None means the field's: a last map of 4x4 (3 blocks at 28 and 32 pixels, 4 at 64), but at least two blocks if
         the image allows them (8x8 images: two blocks, a last map of 2x2 or, with one channel, 3x3).
         """
         side, depth = _first_side(channels, size), options.get("depth")
@@ -111,7 +111,7 @@ class ConvNet(Architecture):
         return self._after(images, self._blocks, self.pool)
 
     def features_without_gradient(self, images: Tensor) -> Tensor:
-        """Return the features, with `grey_block` as the first block where that computes it."""
+        """Return the features, with `grey_block` as the first block if that computes it."""
         if not self.has_grey_block:
             return self.features(images)
         first, *others = self._blocks

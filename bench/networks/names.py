@@ -52,16 +52,16 @@ NETWORKS: dict[str, Entry] = {
 def parse_network(name: str) -> tuple[Entry, dict[str, Option]]:
     """Return the registry's entry for a network's name, and the arguments that the variants in the name set.
 
-    `convnet-bn-d4` gives the ConvNet's entry and `{"norm": "bn", "depth": 4}`. Raise `UsageError` where the network or a
-    variant is unknown, or where two variants set the same argument.
+    `convnet-bn-d4` gives the ConvNet's entry and `{"norm": "bn", "depth": 4}`. Raise `UsageError` if the network or a
+    variant is unknown, or if two variants set the same argument.
     """
-    base, *parts = name.split("-")
+    base, *chosen = name.split("-")
     if base not in NETWORKS:
         raise unknown("network", base, NETWORKS)
     entry = NETWORKS[base]
     options: dict[str, Option] = {}
-    for part in parts:
-        argument, value = _read_variant(base, part, entry.variants)
+    for variant in chosen:
+        argument, value = _read_variant(base, variant, entry.variants)
         if argument in options:
             raise UsageError(f"network {name!r} sets its {argument} twice")
         options[argument] = value
@@ -87,7 +87,7 @@ def check_network(name: str) -> str:
 def network_label(name: str, depth: int = 0) -> str:
     """Return a network's name as tables show it, such as `ConvNet-3 (w64, bn)`.
 
-    `depth` is that of the network where it has one; 0 where it is not known, if the name does not say it.
+    `depth` is that of the network, or 0 if it has none or only its name says it.
     """
     variants = check_network(name).split("-")[1:]
     entry, options = parse_network(name)
@@ -98,15 +98,15 @@ def network_label(name: str, depth: int = 0) -> str:
     return f"{label} ({', '.join(variants)})" if variants else label
 
 
-def _read_variant(base: str, part: str, variants: Mapping[str, str]) -> tuple[str, Option]:
-    """Return the argument that a part of a name sets, and its value."""
+def _read_variant(base: str, variant: str, variants: Mapping[str, str]) -> tuple[str, Option]:
+    """Return the argument that a variant of a name sets, and its value."""
     for argument, choices in variants.items():
         if ".." not in choices:
-            if part in choices.split("|"):
-                return argument, part
-        elif part[:1] == choices[0] and part[1:].isdecimal():
+            if variant in choices.split("|"):
+                return argument, variant
+        elif variant[:1] == choices[0] and variant[1:].isdecimal():
             first, last = (int(bound[1:]) for bound in choices.split(".."))
-            if first <= int(part[1:]) <= last:
-                return argument, int(part[1:])
+            if first <= int(variant[1:]) <= last:
+                return argument, int(variant[1:])
     valid = ", ".join(choices.replace("|", ", ") for choices in variants.values()) or "none"
-    raise UsageError(f"unknown variant {part!r} of network {base!r}; valid: {valid}")
+    raise UsageError(f"unknown variant {variant!r} of network {base!r}; valid: {valid}")

@@ -83,7 +83,7 @@ class Network:
         return _cost(self)[1]
 
     def resize(self, images: Tensor) -> Tensor:
-        """Return `images` `[N, channels, H, H]` enlarged bilinearly to `size` where the network needs it, else as they are."""
+        """Return `images` `[N, channels, H, H]` enlarged bilinearly to `size` if the network needs it, else as they are."""
         if not self.resized:
             return images
         return F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
@@ -128,7 +128,7 @@ class Network:
     def cast(self, tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Return the weights as passes over images of `dtype` use them: those of batch norms and classifier stay as they are.
 
-        The functions do this themselves. Where many chunks of images follow each other, doing it once before saves time.
+        The functions do this themselves. For many chunks of images, doing it once before them saves time.
         """
         return tuple(t.to(dtype) if cast else t for t, (_, cast) in zip(tensors, _tensors(self), strict=True))
 
@@ -168,11 +168,11 @@ def fit(name: str, shape: tuple[int, int, int], *, classes: int, width: int, dep
         name: a network's name in the registry, with variants.
         shape: `(channels, height, width)` of the images.
         classes: number of classes.
-        width: channels of the ConvNet's blocks, where its name says no other.
+        width: channels of the ConvNet's blocks, if its name says no other.
         depth: number of the ConvNet's blocks, likewise; None follows from the images' size.
 
     Raises:
-        UsageError: where the name is unknown, or the network does not take such images.
+        UsageError: if the name is unknown, or the network does not take such images.
 
     """
     channels, height, width_px = shape

@@ -9,7 +9,7 @@ from bench.networks.base import Architecture, normalisation
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions 3x3 with norms, added to the input; where the shape changes, to a convolution 1x1 of it."""
+    """Two convolutions 3x3 with norms, added to the input, or if the shape changes, to a convolution 1x1 of it."""
 
     def __init__(self, inputs: int, width: int, *, stride: int, side: int, norm: str) -> None:
         """Take the numbers of channels, the first convolution's stride, the side of the maps, and the norm."""

@@ -50,11 +50,10 @@ class Weights:
         buffers = zip(*(weights.buffers for weights in networks), strict=True)
         return Weights(tuple(map(torch.stack, parameters)), tuple(map(torch.stack, buffers)))
 
-    def packed(self, name: object, *, copy: bool = True) -> dict[str, Tensor]:
-        """Return the tensors by names that begin with `name`, for a file; copies, unless `copy` is False."""
+    def packed(self, name: object) -> dict[str, Tensor]:
+        """Return the tensors by names that begin with `name`, for a file; they share memory with these."""
         named = {f"{name} parameter {index}": tensor.detach() for index, tensor in enumerate(self.parameters)}
-        named |= {f"{name} buffer {index}": tensor for index, tensor in enumerate(self.buffers)}
-        return {key: tensor.clone() for key, tensor in named.items()} if copy else named
+        return named | {f"{name} buffer {index}": tensor for index, tensor in enumerate(self.buffers)}
 
     @staticmethod
     def unpacked(tensors: Mapping[str, Tensor], name: object = 0) -> Weights:

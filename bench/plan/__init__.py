@@ -1,8 +1,6 @@
-"""Plans: how long a grid will take, before it runs.
+"""Plans: how long a grid will take, before it runs; `--dry-run`, and the order in which executors run cells.
 
-    python run_all.py ... --dry-run                            each cell, on this machine
-    python -m bench.plan --profile paper --gpus 1,8,64         a simulation for so many GPUs
-
-`cost` counts the operations of a cell, `estimates` makes seconds and memory of them by a model that is fitted to records,
-`schedule` deals cells out to workers, and `lines` says what comes of it. Nothing is run.
+`cost` counts the operations of a cell, `similar` and `estimates` make seconds and memory of them by the records of similar
+cells, `schedule` deals cells out to workers, and `lines` puts it into sentences. Nothing is run.
+May import `records`, `cells`, `machine`, `networks` and the modules beside the packages.
 """

@@ -1,109 +1,42 @@
-"""What cells will take: seconds and memory, by a model fitted to records.
+"""What cells will take: seconds and memory, by the records of cells that are like them.
 
-Seconds are operations times factors, one for the method, the dataset, the processor or GPU, and the precision, each, over
-`threads ** 0.9`. The logarithms of the factors are fitted by ridge regression, so that what few records tell of, or none, is
-taken to be average. Threads have no factors of their own: processors of one name differ, and where each was used with its own
-number of threads, such factors would tell the processors apart. Distilling and evaluating are fitted apart; memory likewise,
-without operations and threads.
+Seconds are operations times the seconds of one thread for an operation, over `threads ** 0.9`. The seconds for an operation are
+the geometric mean of those of the most similar records; see `SimilarRecords`. Distilling and evaluating are estimated apart;
+memory likewise, without operations and threads. Artefacts are made at the rate at which the methods that share them distill.
 
-There are two errors, as factors: that of the records of each kind of cell (dataset, IPC and method) under the model that is
-fitted to all others, and likewise that of the records of each processor or GPU with each number of threads.
+There are two errors, as factors: that of the records of each kind of cell (dataset, IPC and method) estimated by all others,
+and likewise that of the records of each processor or GPU with each number of threads. Threads are not among what records are
+compared by: processors of one name differ, and if each was used with its own number of threads, that would tell them apart.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from bench.cells.artefact import ArtefactSpec
 from bench.cells.method import Method
 from bench.cells.spec import RunSpec
-from bench.lazy import numpy as np
+from bench.errors import UsageError
 from bench.machine.hardware import hardware
-from bench.plan.cost import Counted, Operations, operations, passed
+from bench.plan.cost import Counted, Operations, operations, passed, preparing_operations
+from bench.plan.similar import Levels, Measured, SimilarRecords
 from bench.records.record import RecordProblem, RunRecord
 from bench.records.storage import read_record
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from bench.machine.compute import Compute
 
-_RIDGE = 0.3
-"""The weight of the penalty on the squared logarithm of a factor: one record counts as 1."""
-
 _SPEEDUP = 0.9
-"""So many threads are as fast as one to this power: two of them are 1.87 times as fast."""
-
-Levels = Mapping[str, str]
-"""What factors belong to, by kind: `{"method": "kr", "precision": "fp32"}`."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A measured value, what its factors belong to, the kind of cell it is of, whatever the seed, and where it was measured."""
-
-    levels: Levels
-    value: float
-    group: str
-    place: Machine
-
-
-class LogModel:
-    """Positive values as a product of factors, fitted in logarithms.
-
-    `count`: how many values it is fitted to. `error`: the root mean square of the logarithms of value over prediction, where
-    the values of each group are predicted by a model without that group. `error_elsewhere`: the same for the values of each
-    place; no number where all are of one place.
-    """
-
-    def __init__(self, rows: Sequence[Measured]) -> None:
-        """Fit the factors."""
-        pairs = dict.fromkeys(pair for row in rows for pair in row.levels.items())
-        self._columns = {pair: place for place, pair in enumerate(pairs)}
-        self._mean, self._factors = 0.0, np.zeros(len(pairs))
-        self.count, self.error, self.error_elsewhere = len(rows), math.nan, math.nan
-        if not rows:
-            return
-        design = np.zeros((len(rows), 1 + len(pairs)))
-        design[:, 0] = 1
-        for place, row in enumerate(rows):
-            design[place, [1 + self._columns[pair] for pair in row.levels.items()]] = 1
-        logs = np.log([row.value for row in rows])
-        penalty = np.diag([1e-9] + [_RIDGE] * len(pairs))  # the mean of all is free
-        solve = np.linalg.solve(design.T @ design + penalty, design.T)  # [columns, rows]
-        self._mean, *factors = solve @ logs
-        self._factors = np.array(factors)
-        self.error = _error_left_out(logs, design @ solve, [row.group for row in rows])
-        if len({row.place for row in rows}) > 1:
-            self.error_elsewhere = _error_left_out(logs, design @ solve, [row.place for row in rows])
-
-    def predict(self, levels: Levels) -> float:
-        """Return the value for these levels; those that no row had change nothing."""
-        places = [self._columns[pair] for pair in levels.items() if pair in self._columns]
-        return math.exp(float(self._mean + self._factors[places].sum()))
-
-
-def _error_left_out(logs: NDArray[np.float64], hat: NDArray[np.float64], groups: Sequence[Hashable]) -> float:
-    """Return the root mean square residual of each group under the fit without it, which the hat matrix gives at once.
-
-    Args:
-        logs: what was measured, `[n]`.
-        hat: the matrix `[n, n]` that makes predictions of them.
-        groups: the group of each.
-
-    """
-    residuals, left_out = logs - hat @ logs, []
-    for group in dict.fromkeys(groups):
-        members = [place for place, other in enumerate(groups) if other == group]
-        block = np.eye(len(members)) - hat[np.ix_(members, members)]
-        left_out += np.linalg.solve(block, residuals[members]).tolist()
-    return math.sqrt(sum(value**2 for value in left_out) / len(left_out))
+"""N threads are taken to be N to this power times as fast as one: two of them 1.87 times."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +72,23 @@ class Machine:
         """How many times as fast as one thread its threads are taken to be."""
         return float(self.threads**_SPEEDUP)
 
-    def levels(self, spec: RunSpec, precision: str | None) -> dict[str, str]:
-        """Return what a cell's factors belong to here."""
-        return {"dataset": spec.dataset, "machine": self.name, "precision": str(precision)}
+
+@dataclass(frozen=True)
+class Preparing:
+    """An artefact that cells of a grid share, as it is planned.
+
+    Attributes:
+        spec: the description of the artefact.
+        first: the hash of the first cell that needs it, which is taken to make it.
+        seconds: what making it takes; 0 if it is there already.
+        present: whether it is there already.
+
+    """
+
+    spec: ArtefactSpec
+    first: str
+    seconds: float
+    present: bool
 
 
 class Estimates:
@@ -156,8 +103,9 @@ class Estimates:
         *,
         checkpoints: Collection[int] = (),
         distilled: Mapping[str, RunRecord] = MappingProxyType({}),
+        is_made: Callable[[ArtefactSpec], bool] = lambda spec: False,
     ) -> None:
-        """Fit the model.
+        """Take what was measured.
 
         Args:
             records: what was measured; those of methods and datasets that are not given are left out.
@@ -166,73 +114,99 @@ class Estimates:
             machine: what to estimate for.
             checkpoints: the iterations that are asked for.
             distilled: by hash, the records of cells that lack evaluations only.
+            is_made: whether an artefact is there already.
 
         """
         self._methods, self._sources, self.machine = methods, sources, machine
-        self._checkpoints, self._distilled = checkpoints, distilled
-        self.records = [record for record in records if self._usable(record)]
+        self._checkpoints, self._distilled, self._is_made = checkpoints, distilled, is_made
+        self.records = [usable for record in records for usable in self._usable(record)]
         rows = self._distilling_rows, self._evaluating_rows, self._memory_rows
         self.distilling, self.evaluating, self.memory_model = (
-            LogModel([row for record in self.records for row in rows_of(record)]) for rows_of in rows
+            SimilarRecords([row for record in self.records for row in rows_of(record)]) for rows_of in rows
         )
         self.measured_here = any(Machine.of(record.hardware).name == machine.name for record in self.records)
 
     def _distilling_rows(self, record: RunRecord) -> Iterator[Measured]:
-        """Yield the seconds of one thread for an operation of distilling, if there are any."""
-        spec, place = record.spec, Machine.of(record.hardware)
+        """Yield the seconds of one thread for an operation of distilling, if there are any.
+
+        Artefacts are counted with it, operations and seconds: a cell without `preparation` in its record has made them itself.
+        """
+        spec, machine, work = record.spec, Machine.of(record.hardware), self._operations(record.spec)
         seconds = record.seconds["total"] - sum(evaluation.seconds for evaluation in record.evaluations)
-        work = self._operations(spec).distilling
-        if work and seconds > 0:
-            levels = place.levels(spec, spec.precision) | {"method": spec.method}
-            yield Measured(levels, place.speedup * seconds / work, _kind(spec), place)
+        seconds += sum(prepared.seconds for prepared in record.preparation.values())
+        if (passes := work.distilling + work.preparing) and seconds > 0:
+            yield Measured(_distilling_levels(spec, machine), machine.speedup * seconds / passes, _kind(spec), machine)
 
     def _evaluating_rows(self, record: RunRecord) -> Iterator[Measured]:
         """Yield the seconds of one thread for an operation of each evaluation."""
         spec, work = record.spec, self._operations(record.spec).evaluations
         for evaluation in record.evaluations:
-            place = Machine.of(evaluation.hardware or record.hardware)
-            levels = place.levels(spec, _evaluation_precision(spec)) | {"network": evaluation.network}
-            yield Measured(levels, place.speedup * evaluation.seconds / work[evaluation.network], _kind(spec), place)
+            machine = Machine.of(evaluation.hardware or record.hardware)
+            levels = _evaluating_levels(spec, machine, evaluation.network)
+            yield Measured(levels, machine.speedup * evaluation.seconds / work[evaluation.network], _kind(spec), machine)
 
     def _memory_rows(self, record: RunRecord) -> Iterator[Measured]:
         """Yield the most memory that the cell's process took, in MiB, if it is known: of a GPU's cell the GPU's memory is."""
-        spec, place = record.spec, Machine.of(record.hardware)
+        spec, machine = record.spec, Machine.of(record.hardware)
         if record.peak_memory_mib and record.hardware.get("device", "cpu") == "cpu":
-            levels = {"dataset": spec.dataset, "method": spec.method, "machine": place.name}
-            yield Measured(levels, record.peak_memory_mib, _kind(spec), place)
+            yield Measured(_memory_levels(spec, machine), record.peak_memory_mib, _kind(spec), machine)
 
     def _operations(self, spec: RunSpec) -> Operations:
         return operations(spec, self._methods[spec.method], self._sources[spec.dataset])
 
-    def _usable(self, record: RunRecord) -> bool:
-        return (
-            record.status == "ok"
-            and bool(record.evaluations)
-            and record.spec.method in self._methods
-            and record.spec.dataset in self._sources
-            and "total" in record.seconds
-        )
+    def _usable(self, record: RunRecord) -> Iterator[RunRecord]:
+        """Yield the record with settings of its method's own class, if it can be estimated by."""
+        spec, method = record.spec, self._methods.get(record.spec.method)
+        has_seconds = record.status == "ok" and bool(record.evaluations) and "total" in record.seconds
+        if method is None or spec.dataset not in self._sources or not has_seconds:
+            return
+        try:
+            settings = method.settings.model_validate(dict(spec.settings))
+        except (ValidationError, UsageError):  # of another version of a user's file
+            return
+        yield record.model_copy(update={"spec": spec.model_copy(update={"settings": settings})})
 
     def seconds(self, spec: RunSpec) -> float:
-        """Return about how long a cell will take; without any record, a number that orders cells by their operations."""
+        """Return about how long a cell will take, without its artefacts.
+
+        Without any record it is a number that orders cells by their operations.
+        """
         work = self._operations(spec)
-        there, total = self._distilled.get(spec.hash), 0.0
-        if there is None:
-            levels = self.machine.levels(spec, spec.precision) | {"method": spec.method}
-            total = work.distilling * self.distilling.predict(levels)
+        existing, total = self._distilled.get(spec.hash), 0.0
+        if existing is None:
+            total = work.distilling * self.distilling.predict(_distilling_levels(spec, self.machine))
             names = spec.networks * (1 + passed(spec, self._checkpoints))
         else:
-            names = tuple(name for _, name in there.missing_evaluations(spec, self._checkpoints))
+            names = tuple(name for _, name in existing.missing_evaluations(spec, self._checkpoints))
         for name in names:
-            levels = self.machine.levels(spec, _evaluation_precision(spec)) | {"network": name}
-            total += work.evaluations[name] * self.evaluating.predict(levels)
+            total += work.evaluations[name] * self.evaluating.predict(_evaluating_levels(spec, self.machine, name))
         return total / self.machine.speedup
 
+    def artefacts(self, spec: RunSpec) -> tuple[ArtefactSpec, ...]:
+        """Return what has to be prepared before a cell is distilled; nothing if it lacks evaluations only."""
+        return () if spec.hash in self._distilled else self._methods[spec.method].artefacts(spec)
+
+    def preparing(self, specs: Iterable[RunSpec]) -> list[Preparing]:
+        """Return the artefacts that cells share, each once."""
+        planned: dict[str, Preparing] = {}
+        for spec in specs:
+            for artefact in self.artefacts(spec):
+                if artefact.hash not in planned:
+                    rate = self.distilling.predict(_distilling_levels(spec, self.machine)) / self.machine.speedup
+                    work, present = preparing_operations(artefact, self._sources[spec.dataset]), self._is_made(artefact)
+                    planned[artefact.hash] = Preparing(artefact, spec.hash, 0.0 if present else rate * work, present)
+        return list(planned.values())
+
+    def all_seconds(self, specs: Sequence[RunSpec]) -> dict[str, float]:
+        """Return by hash what cells take together: each artefact counts once, in the first cell that needs it."""
+        seconds = {spec.hash: self.seconds(spec) for spec in specs}
+        for artefact in self.preparing(specs):
+            seconds[artefact.first] += artefact.seconds
+        return seconds
+
     def memory(self, spec: RunSpec) -> float | None:
-        """Return about how much memory a cell's process will take at most, in MiB; None where there are no records."""
-        if not self.memory_model.count:
-            return None
-        return self.memory_model.predict({"dataset": spec.dataset, "method": spec.method, "machine": self.machine.name})
+        """Return about how much memory a cell's process will take at most, in MiB; None if there are no records."""
+        return self.memory_model.predict(_memory_levels(spec, self.machine)) if self.memory_model.rows else None
 
     @property
     def basis(self) -> str:
@@ -241,8 +215,8 @@ class Estimates:
             return "no records to estimate by"
         machines = sorted({Machine.of(record.hardware).name for record in self.records})
         models = {"distilling": self.distilling, "evaluating": self.evaluating, "memory": self.memory_model}
-        kind = _factors({what: model.error for what, model in models.items()})
-        elsewhere = _factors({what: model.error_elsewhere for what, model in models.items()})
+        kind = _factors({what: model.error("kind") for what, model in models.items()})
+        elsewhere = _factors({what: model.error("machine") for what, model in models.items()})
         of_a_machine = f"{elsewhere} for a processor, GPU or number of threads without records, or another one of the same name"
         here = (
             ""
@@ -254,7 +228,7 @@ class Estimates:
 
 
 def _factors(errors: Mapping[str, float]) -> str:
-    """Return errors in logarithms as factors, in words; those that are no numbers are not known."""
+    """Return errors in logarithms as factors, in a few words; those that are NaN are not known."""
     shown = {what: f"x/÷ {math.exp(error):.2g}" for what, error in errors.items() if not math.isnan(error)}
     return ", ".join(f"{what} {factor}" for what, factor in shown.items()) or "unknown"
 
@@ -263,24 +237,32 @@ def _kind(spec: RunSpec) -> str:
     return f"{spec.dataset} {spec.ipc} {spec.method}"
 
 
-def _evaluation_precision(spec: RunSpec) -> str:
-    return str(spec.protocol.training.precision)
+def _distilling_levels(spec: RunSpec, machine: Machine) -> Levels:
+    return str(spec.precision), spec.method, machine.name, spec.dataset
+
+
+def _evaluating_levels(spec: RunSpec, machine: Machine, network: str) -> Levels:
+    return str(spec.protocol.training.precision), machine.name, network, spec.dataset
+
+
+def _memory_levels(spec: RunSpec, machine: Machine) -> Levels:
+    return spec.dataset, machine.name, spec.method
 
 
 def usual_machine(records: Sequence[RunRecord]) -> Machine:
-    """Return the machine that most records were made on, GPUs before processors; where there are none, one without a name."""
+    """Return the machine that most records were made on, GPUs before processors; if there are none, one without a name."""
     on_gpu = [record.hardware for record in records if "gpu" in record.hardware]
     machines = Counter(Machine.of(machine) for machine in on_gpu or [record.hardware for record in records])
     return machines.most_common(1)[0][0] if machines else Machine("", 1)
 
 
 def record_folders(out: Path, reference: Path) -> list[Path]:
-    """Return the folders of records that estimates are made from: that of a run, and those of the suite; what is there."""
+    """Return the folders of records that estimates are made from: that of a run, and those of the suite, if they exist."""
     return [folder for folder in (out / "records", *sorted(reference.glob("*/records"))) if folder.is_dir()]
 
 
 def measured(*folders: Path) -> list[RunRecord]:
-    """Return the records in folders, each once; files that are none are passed over. Images are not looked at."""
+    """Return the records in folders, each once; other files are passed over. Images are not looked at."""
     contents = (_read(path, path.stat().st_mtime_ns) for folder in folders for path in sorted(folder.glob("*.json")))
     return list({record.hash: record for record in contents if isinstance(record, RunRecord)}.values())
 

@@ -20,27 +20,31 @@ def duration(seconds: float) -> str:
 
 
 def dry_run(specs: Sequence[RunSpec], present: Collection[str], estimates: Estimates, *, jobs: int | None) -> Iterator[str]:
-    """Yield what a dry run prints: a line for each cell, and below them what all that are to run take.
+    """Yield what a dry run prints: a line for each artefact that is needed, and for each cell, then what all of them take.
 
     Args:
         specs: the cells.
         present: the hashes of those that need not run.
         estimates: their seconds and memory.
-        jobs: how many run side by side; None for as many as there are cells.
+        jobs: the number of cells that run side by side; None for all.
 
     """
-    left = {spec.hash: estimates.seconds(spec) for spec in specs if spec.hash not in present}
+    left = [spec for spec in specs if spec.hash not in present]
+    for artefact in estimates.preparing(left):
+        cost = "there   " if artefact.present else "to make "
+        more = "" if artefact.present else f": {_seconds(artefact.seconds, estimates)}"
+        yield f"{artefact.spec.hash} {cost}{artefact.spec.label}{more}"
     for spec in specs:
-        if spec.hash in left:
+        if spec.hash not in present:
             memory = estimates.memory(spec)
-            cost = f"{_seconds(left[spec.hash], estimates)}, {'?' if memory is None else f'{memory / 1024:.1f} GiB'}"
+            cost = f"{_seconds(estimates.seconds(spec), estimates)}, {'?' if memory is None else f'{memory / 1024:.1f} GiB'}"
             yield f"{spec.hash} to run  {spec.label}: {cost}"
         else:
             yield f"{spec.hash} there   {spec.label}"
     yield f"{len(left)} of {len(specs)} cells to run; estimates are from {estimates.basis}"
     if left and estimates.records:
         workers = jobs or len(left)
-        plan = schedule.longest_first(left.values(), workers)
+        plan = schedule.longest_first(estimates.all_seconds(left).values(), workers)
         who = f"--jobs {workers}" if jobs else f"{workers} workers, one a cell"
         yield f"with {who}: {duration(plan.makespan)} of {duration(sum(plan.seconds))} of work, {plan.idle_share:.0%} idle"
 
@@ -59,10 +63,10 @@ def simulation(
         estimates: their seconds.
         workers: the numbers of GPUs to show.
         speedup: how many times faster a GPU is taken to be than what was measured.
-        folders: where the records come from.
+        folders: of the records.
 
     """
-    seconds = {spec: estimates.seconds(spec) / speedup for spec in specs}
+    seconds = {digest: value / speedup for digest, value in estimates.all_seconds(specs).items()}
     yield f"SIMULATION of {len(specs)} cells, one worker a GPU, the longest cell first. Nothing of it was run."
     yield f"Seconds are extrapolated from {estimates.basis}."
     yield f"The records are those of {', '.join(folders)}."
@@ -73,7 +77,7 @@ def simulation(
         plan = schedule.longest_first(seconds.values(), count)
         row = f"{duration(plan.makespan):>10} {plan.idle_share:>6.0%} {plan.speedup:>9.1f} {duration(plan.wait):>25}"
         yield f"{count:>6} {row}"
-    longest = sorted(seconds, key=lambda spec: seconds[spec], reverse=True)[:_STRAGGLERS]
-    yield "Stragglers: " + "; ".join(f"{spec.label} {duration(seconds[spec])}" for spec in longest) + "."
+    longest = sorted(specs, key=lambda spec: seconds[spec.hash], reverse=True)[:_STRAGGLERS]
+    yield "Stragglers: " + "; ".join(f"{spec.label} {duration(seconds[spec.hash])}" for spec in longest) + "."
     enough = schedule.enough_workers(tuple(seconds.values()))
     yield f"Past {enough} GPUs more do not help: the longest cell alone takes {duration(max(seconds.values(), default=0.0))}."

@@ -1,6 +1,6 @@
 """Schedules: cells dealt out to workers, the longest first, each to the worker that is free first.
 
-Executors work in that order, so this is what a grid does where cells take what is expected of them.
+Executors work in that order, so this is what a grid does if cells take what is expected of them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """What comes of it, in seconds: of each cell, in the order in which they begin, and until the last one ends.
+    """Seconds of each cell, in the order in which they begin, and when the workers end.
 
-    `ends`: when each worker that has a cell has no more to do. `workers`: how many there are, with those that have none.
+    `ends`: when each worker that has a cell has no more to do. `workers`: the number of workers, with those that have no cell.
     """
 
     seconds: tuple[float, ...]
@@ -28,12 +28,12 @@ class Schedule:
 
     @property
     def idle_share(self) -> float:
-        """The part of the workers' time, until the last cell ends, in which they have nothing to do."""
+        """The share of the workers' time, until the last cell ends, in which they have nothing to do."""
         return 1 - sum(self.seconds) / (self.makespan * self.workers) if self.makespan else 0.0
 
     @property
     def wait(self) -> float:
-        """Seconds from the first worker with no more to do until the end: how long stragglers hold up the rest."""
+        """Seconds from when the first worker has no more to do until the end: how long stragglers delay the rest."""
         return self.makespan - (min(self.ends, default=0.0) if self.workers == len(self.ends) else 0.0)
 
     @property
@@ -43,7 +43,7 @@ class Schedule:
 
 
 def longest_first(seconds: Iterable[float], workers: int) -> Schedule:
-    """Return the schedule of cells that take `seconds` on so many workers."""
+    """Return the schedule of cells that take `seconds` each on a number of workers."""
     ordered = tuple(sorted(seconds, reverse=True))
     ends = [0.0] * min(workers, len(ordered))
     for value in ordered:

@@ -1,7 +1,7 @@
 """The files of prepared artefacts: `HASH.safetensors` with the tensors, and `HASH.json`, which says what they are.
 
-They are in the folder `artefacts` beside that of the records. Each is written whole or not at all, the tensors first. While one
-is made, its lock is held, and what is finished of it is kept in `HASH.resume`.
+They are in the folder `artefacts` beside that of the records. Each is written completely or not at all, the tensors first. The
+process that makes an artefact holds its lock, and keeps what is finished of it in `HASH.resume`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bench.cells.task import ResumeKey
 from bench.errors import DistillationError, UsageError
 from bench.files import atomic, file_digest, is_file
 from bench.lazy import safetensors
+from bench.records.locks import claimed
 from bench.records.resume import ResumeFile
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ FOLDER = "artefacts"
 
 
 class ArtefactRecord(BaseModel):
-    """What is known of an artefact: its description, the SHA-256 of its tensors' file, what making it took, on what and by
-    what.
+    """What an artefact is: its description, the SHA-256 of its tensors' file, and how it was made.
+
+    `seconds`: of making it. `hardware`, `versions`, `code`: on what, with what and by which code. `finished`: when.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,7 +64,7 @@ class ArtefactFiles:
         return self.folder / f"{self.spec.hash}.safetensors", self.folder / f"{self.spec.hash}.json"
 
     def read_record(self) -> ArtefactRecord | None:
-        """Return what is known of the artefact; None if it is not there, or its tensors are not those that were written."""
+        """Return the record of the artefact; None if it is not there, or its tensors are not those that were written."""
         tensors, path = self.paths
         try:
             if not (is_file(path) and is_file(tensors)):
@@ -96,6 +98,20 @@ class ArtefactFiles:
         with atomic(about) as temporary:
             temporary.write_text(json.dumps(record.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
         return record
+
+    def contents(self) -> dict[str, bytes]:
+        """Return the contents of the files by name, in the order in which they are written; nothing if there is no artefact."""
+        return {path.name: path.read_bytes() for path in self.paths} if self.read_record() else {}
+
+    def store(self, contents: Mapping[str, bytes]) -> None:
+        """Write the files of this artefact among `contents`, unless it is there already or a process is making it."""
+        if any(path.name not in contents for path in self.paths):
+            return
+        with claimed(self.folder, self.spec.hash) as ours:
+            if ours and self.read_record() is None:
+                for path in self.paths:
+                    with atomic(path) as temporary:
+                        temporary.write_bytes(contents[path.name])
 
     def resume_file(self, code: str) -> ResumeFile:
         """Return the file of what is finished; `code` is a hash of the suite's code."""

@@ -1,4 +1,4 @@
-"""The folder of a run, before work starts: made, put right and looked through."""
+"""The folder of a run before work starts: it is made, cleaned and looked through."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TextIO
 
 from bench.cells.spec import RunSpec
 from bench.errors import UsageError
+from bench.records.artefacts import FOLDER as ARTEFACTS
 from bench.records.locks import claimed, remove_leftovers
 from bench.records.record import RunRecord
 from bench.records.storage import distilled, finished, read_folder
@@ -17,12 +18,12 @@ from bench.records.storage import distilled, finished, read_folder
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder holds of a grid.
+    """What a folder has of a grid.
 
     Attributes:
         finished: the hashes of the cells that need not run.
         distilled: by hash, the records of the others that lack evaluations only.
-        unrepaired: a line for each file that could not be put right.
+        unrepaired: a line for each leftover file that could not be removed.
 
     """
 
@@ -32,7 +33,7 @@ class Contents:
 
 
 def make(out: Path) -> None:
-    """Make the folder of records in `out`; raise `UsageError` where it cannot be written to."""
+    """Make the folder of records in `out`; raise `UsageError` if it cannot be written to."""
     records = out / "records"
     try:
         records.mkdir(parents=True, exist_ok=True)
@@ -46,18 +47,18 @@ def make(out: Path) -> None:
 def present(
     out: Path, specs: Sequence[RunSpec], checkpoints: Collection[int], *, force: bool, dry_run: bool, log: TextIO
 ) -> Contents:
-    """Return what is there of a grid; nothing of it counts where all cells are to run again.
+    """Return what a folder has of a grid: nothing if all cells are to run again.
 
     Args:
         out: the folder of the run.
         specs: the cells that are asked for.
         checkpoints: the iterations that are asked for.
         force: whether all cells are to run again.
-        dry_run: change nothing on disk; else files that dead processes left are removed.
-        log: where files that are not as they should be are named, a line each.
+        dry_run: change nothing on disk; else leftover files of dead processes are removed.
+        log: the stream on which files that are not as they should be are named, a line each.
 
     Raises:
-        UsageError: where folders are in the way.
+        UsageError: if a folder has the name of a file of these cells.
 
     """
     records, hashes = out / "records", {spec.hash for spec in specs}
@@ -65,8 +66,8 @@ def present(
         again = ", and its cell has to run again" if file.path.stem in hashes and not file.counted else ""
         log.write(f"{file.path}: {file.reason}{again}\n")
     if not dry_run:
-        _check_places(records, hashes)
-    unrepaired = () if dry_run else tuple(_put_right(records))
+        _check_names(records, hashes)
+    unrepaired = () if dry_run else tuple(_clean(records))
     log.writelines(f"{line}\n" for line in unrepaired)
     if force:
         return Contents(unrepaired=unrepaired)
@@ -76,16 +77,16 @@ def present(
     return Contents(done, kept, unrepaired)
 
 
-def _check_places(records: Path, hashes: Collection[str]) -> None:
-    """Raise `UsageError` where a folder has the name of a file of one of these cells, which could not be written."""
+def _check_names(records: Path, hashes: Collection[str]) -> None:
+    """Raise `UsageError` if a folder has the name of a file of one of these cells, which could not be written."""
     for path in sorted(records.glob("*")):
         if path.stem.partition("-")[0] in hashes and path.is_dir():
             raise UsageError(f"{path} is a folder in the place of a file of this run; valid: to move it elsewhere")
 
 
-def _put_right(records: Path) -> Iterator[str]:
-    """Remove leftovers and rename misplaced records; yield a line for each file with which that cannot be done."""
-    for error in remove_leftovers(records):
+def _clean(records: Path) -> Iterator[str]:
+    """Remove leftovers of dead processes; yield a line for each file that cannot be removed."""
+    for error in (*remove_leftovers(records), *remove_leftovers(records.parent / ARTEFACTS)):
         yield f"{error.filename}: it is left over from a write that was cut off, and cannot be removed ({error.strerror})"
 
 

@@ -1,6 +1,6 @@
-"""Locks: no cell is run by two processes at once.
+"""Locks: no cell is run, and no artefact made, by two processes at once.
 
-Each cell has a lock file below `records/.locks`. The system frees the lock when its process ends, however it ends. On a file
+Each has a lock file below `.locks` in its folder. The system frees the lock when its process ends, however it ends. On a file
 system without such locks, filelock falls back to files that name their owner (before 4.1 it removed those of others); those of
 a process that died on another machine then have to be removed by hand.
 """
@@ -24,14 +24,14 @@ lock of the same name."""
 
 @contextmanager
 def claimed(folder: Path, digest: str) -> Iterator[bool]:
-    """Yield whether a cell is this process's while the block runs: False where another process has it.
+    """Yield whether this process has the lock of a cell while the block runs: False if another process has it.
 
     Args:
-        folder: the folder of records.
-        digest: the hash of the cell, or another name for what is claimed.
+        folder: of the records, or of the artefacts.
+        digest: the hash of the cell or of the artefact, or another name for what is claimed.
 
     Raises:
-        UnwritableError: where nothing can be locked there.
+        UnwritableError: if nothing can be locked in that folder.
 
     """
     path = folder / _FOLDER / f"{digest}.lock"
@@ -48,9 +48,9 @@ def claimed(folder: Path, digest: str) -> Iterator[bool]:
 
 
 def remove_leftovers(folder: Path) -> list[OSError]:
-    """Remove the temporary files of writes that were cut off, and markers; those of a process at work are left to it.
+    """Remove the temporary files of writes that were cut off, and markers, unless a running process owns them.
 
-    Returns the errors of those that cannot be removed.
+    Returns the errors of files that cannot be removed.
     """
     errors = []
     owners = {path: path.name.lstrip(".").partition(".")[0].partition("-")[0] for path in folder.glob(".*.part")}

@@ -6,19 +6,19 @@ needs a new version.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from annotated_types import Ge, Le, MinLen
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict
 
 from bench.cells.spec import RunSpec
+from bench.records.sections import Checkpoint, Evaluation, FileName, MethodFacts, PreparedFor, Section, Unfinished
 
 if TYPE_CHECKING:
-    from bench.networks.network import Network
+    pass
 
 SCHEMA_VERSION: Literal[4] = 4
 
@@ -26,128 +26,7 @@ WARM_UP = 5
 """Iterations left out of `seconds_per_iteration`: the first ones compile and fill caches."""
 
 
-Percent = Annotated[float, Ge(0), Le(100)]
-"""An accuracy in percent; NaN is rejected."""
-
-
-FileName = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,199}$")]
-"""A bare file name in the record's folder; a path is rejected."""
-
-
-class _Section(BaseModel):
-    """A section of a record: frozen, and without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MethodFacts(_Section):
-    """What tables and figures need to know of a method; see `bench.cells.method.Method`.
-
-    `spelling`: how the command line names it, if not by its name.
-    """
-
-    label: str
-    citation: str = ""
-    order: int = 500
-    color: str = ""
-    spelling: str = ""
-
-
-class NetworkFacts(_Section):
-    """A network as it was used: its label, size, and the side of the images it took where they were resized."""
-
-    label: str
-    width: int = 0
-    depth: int = 0
-    features: int
-    resized_to: int | None = None
-
-    @classmethod
-    def of(cls, network: Network) -> Self:
-        """Return the facts of a network."""
-        return cls(
-            label=network.label,
-            width=network.width,
-            depth=network.depth,
-            features=network.features_dim,
-            resized_to=network.size if network.resized else None,
-        )
-
-
-class Evaluation(_Section):
-    """An evaluation of the images by networks of one architecture.
-
-    `network`: its name in the registry. `accuracies`: test accuracy of each network, percent. `seconds`: of training and
-    testing all of them. `peak_memory_mib`: in that time. `kernel`: how the training loss was run. `hardware`, `versions`,
-    `code`: on what, with what and by which code; empty where that is what the record says.
-    """
-
-    network: str
-    facts: NetworkFacts
-    accuracies: Annotated[tuple[Percent, ...], MinLen(1)]
-    metrics: dict[str, tuple[float, ...]] = {}
-    seconds: float
-    peak_memory_mib: float | None = None
-    kernel: str = ""
-    hardware: dict[str, Any] = {}
-    versions: dict[str, str] = {}
-    code: dict[str, str] = {}
-    finished: str = ""
-
-    @property
-    def values(self) -> dict[str, tuple[float, ...]]:
-        """All metrics by name, `accuracy` first: of each a value for each network."""
-        return {"accuracy": self.accuracies, **self.metrics}
-
-
-class Unfinished(_Section):
-    """What an interrupted evaluation had: metrics of the networks tested, their seconds, and a hash of the code."""
-
-    accuracies: tuple[Percent, ...] = ()
-    metrics: dict[str, tuple[float, ...]] = {}
-    seconds: float = 0.0
-    code: str = ""
-
-    def with_networks(self, tested: Iterable[Mapping[str, float]], seconds: float) -> Self:
-        """Return the same with more networks.
-
-        Args:
-            tested: the metrics of each, by name, `accuracy` among them.
-            seconds: of all networks together.
-
-        """
-        values = {"accuracy": self.accuracies, **self.metrics}
-        for network in tested:
-            values = {name: (*values.get(name, ()), value) for name, value in network.items()}
-        accuracies = values.pop("accuracy")
-        return self.model_copy(update={"accuracies": accuracies, "metrics": values, "seconds": seconds})
-
-
-class PreparedFor(_Section):
-    """An artefact that a cell was made with.
-
-    `kind` and `label`: what it is. `seconds`: what making it took in all, whoever made it. `made`: whether this cell made it.
-    """
-
-    kind: str
-    label: str
-    seconds: float
-    made: bool
-
-
-class Checkpoint(_Section):
-    """The images after `iteration` iterations, evaluated like the last.
-
-    `seconds`: of distilling until then. `rms`: root mean square of the images, in normalised units.
-    """
-
-    iteration: int
-    seconds: float
-    rms: float
-    evaluations: tuple[Evaluation, ...] = ()
-
-
-class RunRecord(_Section):
+class RunRecord(BaseModel):
     """What one cell left: its description `spec`, and either results or an `error`.
 
     `method` and `dataset_label`: what tables print. `images`: the SHA-256 of each file of images beside the record, by name.
@@ -156,14 +35,16 @@ class RunRecord(_Section):
     `unfinished`: what an interrupted one had. `loss`: of each iteration.
     `seconds`: of distilling, by stage (features, loss, update), and in all (`total`, with the evaluations
     of the final images; those of checkpoints have seconds of their own).
-    `seconds_per_iteration`: median over the iterations, the first `WARM_UP` left out; None where there are none.
+    `seconds_per_iteration`: median over the iterations, the first `WARM_UP` left out; None if there are none.
     `peak_memory_mib`: over distilling and all evaluations. `rms_start`, `rms_end`: root mean square of the images at the start
-    and at the end, in normalised units; `angle`: by how much an iteration turned an image, in radians, on average; None where
+    and at the end, in normalised units; `angle`: by how much an iteration turned an image, in radians, on average; None if
     nothing was optimised. `checkpoints`: images kept on the way, for learning curves, in the order of iterations. `details`:
     what else a reader may want to know. `published_images`: whether published numbers are of these images of the data set; None
     if nobody knows. `lr`: the learning rate that the images carry. `preparation`: by hash, the artefacts that the cell was made
     with; their seconds are not among `seconds`.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[4] = SCHEMA_VERSION
     hash: str
@@ -214,7 +95,7 @@ class RunRecord(_Section):
 
     @property
     def main_evaluation(self) -> Evaluation:
-        """The evaluation that Table 2 takes: by `convnet`, or by the first network where that is not among them."""
+        """The evaluation that Table 2 takes: by `convnet`, or by the first network if that is not among them."""
         return self.evaluation("convnet") or self.evaluations[0]
 
     def lacks_checkpoints(self, asked: Iterable[int]) -> bool:
@@ -258,7 +139,9 @@ class RunRecord(_Section):
                 for at in self.checkpoints
             )
             failed = {
-                at: text for at, text in self.failed_evaluations.items() if at != stage_name(evaluation.network, iteration)
+                stage: error
+                for stage, error in self.failed_evaluations.items()
+                if stage != stage_name(evaluation.network, iteration)
             }
             changes = {"checkpoints": checkpoints, "failed_evaluations": failed, "finished": evaluation.finished}
             return self.model_copy(update={**changes, "peak_memory_mib": self._peak_with(evaluation)})
@@ -269,7 +152,7 @@ class RunRecord(_Section):
                 "status": "ok",
                 "error": "",
                 "evaluations": evaluations,
-                "failed_evaluations": {name: text for name, text in self.failed_evaluations.items() if name not in names},
+                "failed_evaluations": {name: error for name, error in self.failed_evaluations.items() if name not in names},
                 "seconds": {**self.seconds, "total": self.seconds["total"] + evaluation.seconds},
                 "peak_memory_mib": self._peak_with(evaluation),
                 "finished": evaluation.finished,
@@ -289,7 +172,7 @@ def _ordered(evaluations: Iterable[Evaluation], spec: RunSpec) -> tuple[Evaluati
     return tuple(by_name[name] for name in dict.fromkeys((*spec.networks, *by_name)) if name in by_name)
 
 
-class RecordProblem(_Section):
+class RecordProblem(Section):
     """A file in a folder of records that is not as it should be: its path, and what is wrong, in one line.
 
     `counted`: whether its record counts all the same, as one under another name does. `remedy`: what a user may do: `remove` a

@@ -1,8 +1,8 @@
 """Resume states: what an interrupted cell goes on from, to the same bits as if it had not been interrupted.
 
-A state is tensors and values of one moment between two iterations. All random numbers come from streams that the iteration's
-number names, so no generator is part of it. The file lies beside the records, is written whole or not at all, and runs no code
-when it is read. It holds for the same description of the cell and the same code only.
+A state is tensors and values between two iterations. All random numbers come from streams that the iteration's number names,
+so no generator belongs to it. The file is in the folder of the records, is written completely or not at all, and runs no code
+when it is read. It is used for the same description of the cell and the same code only.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from bench.cells.task import ResumeKey
 from bench.errors import UnwritableError
 from bench.files import atomic, is_file
-from bench.lazy import safetensors
+from bench.lazy import safetensors, torch
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 SECONDS = 30.0
@@ -42,12 +41,12 @@ class ResumeFile:
     """The file of one cell's resume state."""
 
     def __init__(self, key: ResumeKey) -> None:
-        """Take where the file lies, and what the state must fit."""
+        """Take where the file is kept, and what the state must fit."""
         self.path, self._owner = key.path, {"hash": key.owner, "code": key.code}
         self._written = time.monotonic()
 
     def read(self, device: torch.device) -> ResumeState | None:
-        """Return the state on `device`, or None where there is none that fits; a pipe or a folder is a `UsageError`."""
+        """Return the state on `device`, or None if there is none that fits; raise `UsageError` for a pipe or a folder."""
         if not is_file(self.path):
             return None
         try:
@@ -65,7 +64,9 @@ class ResumeFile:
 
     def write(self, state: ResumeState) -> None:
         """Write a state in place of the last one."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+        # Copies: safetensors refuses tensors that share memory, as one that is a view of another does.
+        form = torch.contiguous_format
+        tensors = {name: tensor.detach().cpu().clone(memory_format=form) for name, tensor in state.tensors.items()}
         about = {"state": json.dumps({"owner": self._owner, "values": dict(state.values)})}
         content = safetensors.torch.save(tensors, metadata=about)
         with atomic(self.path) as temporary:

@@ -1,7 +1,7 @@
 """The files of records: one JSON file a cell, named by the hash of its description, with its images beside it.
 
-Each is written whole or not at all. A record carries a checksum of itself and of its images. A file is what its content says,
-whatever its name: what fits neither its checksum nor its name is never taken for a result.
+Each is written completely or not at all. A record carries a checksum of itself and of its images. Files are identified by
+content: a record with a wrong checksum is rejected; one under a wrong name counts for what it is, and is named.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 
 def write_images(path: Path, spec: RunSpec, syn: SyntheticSet, bundle: Bundle) -> str:
-    """Write images (normalised units, as evaluated) and labels; pixel = image · std + mean, which stand in the metadata.
+    """Write images (normalised units, as evaluated) and labels.
+
+    The metadata has mean and std, with pixel = image · std + mean, and the learning rate that the set carries, if any.
 
     Args:
         path: the file.
@@ -59,7 +61,8 @@ def write_images(path: Path, spec: RunSpec, syn: SyntheticSet, bundle: Bundle) -
 
     """
     tensors = {"images": syn.images.detach().cpu().contiguous(), "labels": syn.labels.cpu().contiguous()}
-    about = {"dataset": bundle.name, "classes": bundle.classes, "mean": bundle.mean, "std": bundle.std, "hash": spec.hash}
+    about: dict[str, Any] = {"dataset": bundle.name, "classes": bundle.classes, "mean": bundle.mean, "std": bundle.std}
+    about |= {"hash": spec.hash} | ({"lr": syn.lr} if syn.lr is not None else {})
     content = safetensors.torch.save(tensors, metadata={key: json.dumps(value) for key, value in about.items()})
     with atomic(path) as temporary:
         temporary.write_bytes(content)
@@ -67,7 +70,7 @@ def write_images(path: Path, spec: RunSpec, syn: SyntheticSet, bundle: Bundle) -
 
 
 def read_images(path: Path, owner: str, device: torch.device) -> SyntheticSet:
-    """Return the images in a file; raise `DistillationError` where it cannot be read, or holds those of another cell.
+    """Return the images in a file; raise `DistillationError` if it cannot be read, or holds those of another cell.
 
     Args:
         path: the file.
@@ -77,8 +80,9 @@ def read_images(path: Path, owner: str, device: torch.device) -> SyntheticSet:
     """
     try:
         with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
-            written_by = json.loads((file.metadata() or {}).get("hash", '""'))
-            images = SyntheticSet(file.get_tensor("images"), file.get_tensor("labels"))
+            metadata = file.metadata() or {}
+            written_by, lr = (json.loads(metadata.get(name, "null")) for name in ("hash", "lr"))
+            images = SyntheticSet(file.get_tensor("images"), file.get_tensor("labels"), lr=lr)
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise DistillationError(f"{path} cannot be read ({error}); run this cell again with --force") from error
     if written_by != owner:
@@ -90,14 +94,18 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}, which is no number")
 
 
-def parse_record(text: str) -> RunRecord:
-    """Return the record that a JSON text holds; raise `ValueError` with one line where it holds none of this version."""
-    content = json.loads(text, parse_constant=_refuse_constant)
+class _OtherVersionError(ValueError):
+    """A record is of another version of this suite, and its file may be sound."""
+
+
+def parse_record(document: str) -> RunRecord:
+    """Return the record in a JSON document; raise `ValueError` with one line if there is none of this version in it."""
+    content = json.loads(document, parse_constant=_refuse_constant)
     if not isinstance(content, Mapping) or not {"spec", "hash"} <= set(content):
         raise ValueError("it is no record of this suite")
     version = content.get("schema_version", 1)
     if version != SCHEMA_VERSION:
-        raise ValueError(f"its form is version {version}, not {SCHEMA_VERSION}: it is of another version of this suite")
+        raise _OtherVersionError(f"its form is version {version}, not {SCHEMA_VERSION}: it is of another version of this suite")
     content = dict(content)
     if content.pop("checksum", None) != _checksum(content):
         raise ValueError("it is not as it was written: its checksum is that of another content")
@@ -114,26 +122,36 @@ def parse_record(text: str) -> RunRecord:
 
 
 def read_record(path: Path) -> RunRecord | RecordProblem | None:
-    """Return the record in a file, None where there is no file, or what is wrong with it."""
+    """Return the record in a file, None if there is no file, or what is wrong with it."""
     try:
         return parse_record(path.read_text(encoding="utf-8")) if is_file(path) else None
     except FileNotFoundError:
         return None
     except Exception as error:  # noqa: BLE001  (one damaged file does not keep the others from being read)
-        return RecordProblem(path=path, reason=" ".join(str(error).split()) or type(error).__name__)
+        sound = isinstance(error, OSError | _OtherVersionError)  # for all we know
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return RecordProblem(path=path, reason=reason, remedy="none" if sound else "remove")
 
 
-def damaged_images(folder: Path, record: RunRecord) -> str:
-    """Return which file of a record's images is not as it was written, in words, or an empty text. One may be missing."""
+def image_damage(path: Path, record: RunRecord) -> RecordProblem | None:
+    """Return what is wrong with the images of a record, if anything: one is not as it was written. One may be missing.
+
+    Args:
+        path: the record's file; its images are beside it.
+        record: its content.
+
+    """
     for name, digest in record.images.items():
-        path = folder / name
+        images = path.with_name(name)
         try:
-            whole = not path.exists() or (path.is_file() and file_digest(path) == digest)
+            whole = not images.exists() or (images.is_file() and file_digest(images) == digest)
         except OSError as error:
-            return f"the images in {name} cannot be read ({error.strerror})"
+            reason = f"the images in {name} cannot be read ({error.strerror})"
+            return RecordProblem(path=path, reason=reason, remedy="none")
         if not whole:
-            return f"the images in {name} are not those that it was written with; the command that made it makes them again"
-    return ""
+            reason = f"the images in {name} are not those that it was written with; the command that made it makes them again"
+            return RecordProblem(path=path, reason=reason, remedy="rerun")
+    return None
 
 
 def read_folder(folder: Path) -> tuple[list[RunRecord], list[RecordProblem]]:
@@ -167,18 +185,18 @@ def _problem(path: Path, record: RunRecord, other: RunRecord | None) -> RecordPr
         other: a record of the same cell that counts already.
 
     """
-    damage = damaged_images(path.parent, record)
-    if damage:
-        return RecordProblem(path=path, reason=damage)
+    damage = image_damage(path, record)
+    if damage is not None:
+        return damage
     if other is not None:
         kind = "a copy of" if other == record else "another record of the cell of"
         reason = f"it is {kind} {record.hash}.json, which counts; to remove it: rm {shlex.quote(str(path))}"
-        return RecordProblem(path=path, reason=reason)
+        return RecordProblem(path=path, reason=reason, remedy="none")
     if path.stem != record.hash:
-        place = path.with_name(f"{record.hash}.json")
+        target = path.with_name(f"{record.hash}.json")
         reason = (
-            f"it holds the record of {record.spec.label}, and counts as that; the next run renames it {place.name}; "
-            f"to do so now: mv {shlex.quote(str(path))} {shlex.quote(str(place))}"
+            f"it holds the record of {record.spec.label}, and counts as that; "
+            f"to rename it: mv {shlex.quote(str(path))} {shlex.quote(str(target))}"
         )
         return RecordProblem(path=path, reason=reason, counted=True)
     return None
@@ -190,7 +208,7 @@ def distilled(folder: Path, spec: RunSpec) -> RunRecord | None:
     if record is None or not (record.images or record.evaluations):
         return None
     there = all((folder / name).is_file() for name in record.images)
-    return record if there and not damaged_images(folder, record) else None
+    return record if there and image_damage(folder / f"{record.hash}.json", record) is None else None
 
 
 def worth_keeping(folder: Path, spec: RunSpec) -> RunRecord | None:

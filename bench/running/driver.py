@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Protocol
 
+from bench.cells.artefact import ArtefactSpec
 from bench.cells.spec import RunSpec
 from bench.plan import schedule
 from bench.plan.estimates import Estimates
@@ -36,10 +37,10 @@ class Executor(Protocol):
 
 
 class Watcher(Protocol):
-    """Is told of cells that other processes run."""
+    """Shows the cells that other processes run."""
 
     def cell_finished(self, record: RunRecord, remaining: str) -> None:
-        """Take the record of a cell that has ended, and a text on what remains."""
+        """Take the record of a cell that has ended, and a few words on what remains."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,10 @@ class Driver:
     """What an executor is made from, in the process that drives the grid.
 
     Attributes:
-        setup: what workers in other processes are given.
+        setup: what workers in other processes are sent.
         runner: runs cells in this process.
-        observer: is told of each cell by the executor.
-        jobs: how many cells may run side by side; None leaves it to the executor.
+        observer: receives the record of each cell from the executor.
+        jobs: the number of cells that may run side by side; None leaves it to the executor.
         choice: the executor's own settings.
         bundle: returns a dataset by its name, with its published test split.
         estimates: returns what cells will take, by records.
@@ -68,8 +69,12 @@ class Driver:
 
     def longest_first(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """Return the cells in the order that leaves the fewest workers idle at the end."""
-        self._left.update((spec.hash, self.estimates().seconds(spec)) for spec in specs)
+        self._left.update(self.estimates().all_seconds(specs))
         return sorted(specs, key=lambda spec: self._left[spec.hash], reverse=True)
+
+    def artefacts(self, spec: RunSpec) -> tuple[ArtefactSpec, ...]:
+        """Return what has to be prepared before a cell is distilled; nothing if it is distilled already."""
+        return self.estimates().artefacts(spec)
 
     def memory(self, spec: RunSpec) -> float | None:
         """Return how many GiB a cell asks for: as set, or else half as much again as cells like it took, if there are any."""
@@ -85,13 +90,13 @@ class Driver:
         return record
 
     def finished(self, record: RunRecord) -> RunRecord:
-        """Tell the observer of a cell that another process ran; return its record."""
+        """Give the observer the record of a cell that another process ran; return it."""
         self._left.pop(record.hash, None)
         self.observer.cell_finished(record, self._remaining())
         return record
 
     def _remaining(self) -> str:
-        """Return how many cells are left and how long they will take, the running ones in full; empty if none is left."""
+        """Return how many cells are left and how long they will take, the running ones in full; empty if none are left."""
         left = f"{len(self._left)} left" if self._left else ""
         if not left or not self.estimates().records:
             return left

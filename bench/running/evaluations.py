@@ -10,8 +10,9 @@ from bench.cells.protocol import Training
 from bench.cells.spec import RunSpec
 from bench.cells.task import Task
 from bench.machine.signals import Interrupted
-from bench.records.record import Evaluation, RunRecord, Unfinished, stage_name, timestamp
+from bench.records.record import RunRecord, stage_name, timestamp
 from bench.records.resume import SECONDS
+from bench.records.sections import Evaluation, Unfinished
 from bench.records.storage import write_record
 from bench.running.rank_jobs import evaluating
 from bench.running.workplace import Workplace
@@ -28,7 +29,7 @@ class EvaluationWriter:
         """Take the record.
 
         Args:
-            workplace: where the cell is worked on.
+            workplace: what runs the cell.
             record: its record so far.
             on_disk: whether the record is in `workplace.folder`.
 

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from pydantic import Field
+
 from bench.cells.settings import Count, NonNegative, NonNegativeInt, Positive, Settings
 from bench.errors import UsageError, unknown
+
+_MEMORY = "GiB of memory of a cell; none for what such cells took, as --dry-run shows, and half as much again."
 
 
 class LocalSettings(Settings):
@@ -21,32 +25,30 @@ class LocalSettings(Settings):
 
 
 class RaySettings(Settings):
-    """What a cell takes of a Ray cluster besides its threads: `gpus`, which may be a fraction, and `memory` in GiB.
+    """What a cell takes of a Ray cluster besides its threads."""
 
-    Without `memory` it is what cells like it took, as `--dry-run` shows, and half as much again.
-    """
-
-    gpus: NonNegative = 0.0
-    memory: Positive | None = None
+    gpus: NonNegative = Field(default=0.0, description="GPUs that a cell takes, which may be a fraction.")
+    memory: Positive | None = Field(default=None, description=_MEMORY)
 
 
 class SlurmSettings(Settings):
-    """What each job asks Slurm for, in sbatch's words: one job a cell, in a job array.
+    """What each job asks Slurm for, by sbatch's names: one job a cell, in a job array."""
 
-    `time` is the limit in minutes. A job that reaches it is queued again, at most `requeues` times, and goes on from its resume
-    state. `memory` in GiB is taken as in `RaySettings`. `cluster` is `slurm`, or, to try a grid without Slurm, submitit's
-    `local` (processes) or `debug` (this process).
-    """
-
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    time: Count = 240
-    requeues: NonNegativeInt = 20
-    gpus: NonNegativeInt = 0
-    memory: Positive | None = None
-    cluster: Literal["slurm", "local", "debug"] = "slurm"
+    partition: str | None = Field(default=None, description="Partition of the jobs; none for the cluster's own choice.")
+    account: str | None = Field(
+        default=None, description="Account that the jobs are charged to; none for the user's usual one."
+    )
+    qos: str | None = Field(default=None, description="Quality of service of the jobs; none for the usual one.")
+    constraint: str | None = Field(default=None, description="Features that a node must have; none for any node.")
+    time: Count = Field(
+        default=240, description="Minutes after which a job is queued again, and goes on from its resume state."
+    )
+    requeues: NonNegativeInt = Field(default=20, description="Number of times that a job is queued again at most.")
+    gpus: NonNegativeInt = Field(default=0, description="GPUs of a job.")
+    memory: Positive | None = Field(default=None, description=_MEMORY)
+    cluster: Literal["slurm", "local", "debug"] = Field(
+        default="slurm", description="Slurm, or to try a grid without it submitit's local (processes) or debug (this process)."
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ OWNERS = tuple(name for name, kind in EXECUTORS.items() if kind.settings.model_f
 
 @dataclass(frozen=True)
 class Choice:
-    """The executor of a run: its name, its settings, and the address of a cluster, empty where none is named."""
+    """The executor of a run: its name, its settings, and the address of a cluster, empty if none is named."""
 
     name: str
     settings: Any
@@ -100,12 +102,12 @@ class Choice:
         return ("cuda" if self.settings.gpus else "cpu") if name == "auto" else name
 
 
-def choose(name: str, texts: Mapping[str, Mapping[str, str]], *, address: str | None) -> Choice:
+def choose(name: str, typed: Mapping[str, Mapping[str, str]], *, address: str | None) -> Choice:
     """Return the executor that the command line names.
 
     Args:
         name: as after `--executor`.
-        texts: what was typed after `--set`, by owner and field.
+        typed: what was typed after `--set`, by owner and field.
         address: as after `--ray-address`.
 
     Raises:
@@ -116,7 +118,7 @@ def choose(name: str, texts: Mapping[str, Mapping[str, str]], *, address: str | 
         raise unknown("--executor", name, EXECUTORS)
     if address is not None and name != "ray":
         raise UsageError(f"--ray-address {address!r}: the executor is {name!r}; valid: with --executor ray")
-    settings = {owner: kind.settings.from_texts(texts.get(owner, {}), owner=owner) for owner, kind in EXECUTORS.items()}
+    settings = {owner: kind.settings.from_texts(typed.get(owner, {}), owner=owner) for owner, kind in EXECUTORS.items()}
     kind = EXECUTORS[name]
     if kind.library and find_spec(kind.library) is None:
         line = f"pip install -r {kind.requirements}"

@@ -4,7 +4,7 @@ Two torch processes whose OpenMP threads wait for each other on the same cores s
 worker is bound to its own cores, and `jobs` times `threads` may not exceed those that there are.
 
 Ctrl-C in a terminal, and SIGHUP when it closes, are sent to all its processes. Workers block both: the driver alone ends them,
-by SIGTERM, so that no worker counts one interruption as two signals.
+by SIGTERM, so that no worker counts an interruption as two signals.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -48,12 +48,12 @@ def make(driver: Driver) -> Local:
     return Local(driver)
 
 
-def _prepare(numbers: Queue[int], setup: WorkerSetup) -> None:
-    """Make this process a worker: take a number, bind it to its cores, and begin."""
+def begin(numbers: Queue[int], setup: WorkerSetup, create: Callable[[WorkerSetup, int], Runner] = create_runner) -> None:
+    """Make this process a worker: take a number, bind it to its cores, and create its runner."""
     global _runner
     number = numbers.get()
     bind(number, setup.threads)
-    _runner = create_runner(setup, number)
+    _runner = create(setup, number)
 
 
 def _run(spec_json: str) -> str:
@@ -108,7 +108,7 @@ class Local:
         for number in range(jobs):
             numbers.put(number)
         arguments: tuple[Any, ...] = numbers, self.driver.setup
-        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=arguments) as pool:
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=begin, initargs=arguments) as pool:
             with signals.blocked(_DRIVER_SIGNALS):  # here the workers are started
                 waiting: set[Future[str]] = {pool.submit(_run, spec_json) for spec_json in spec_jsons}
             try:

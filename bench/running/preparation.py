@@ -1,25 +1,29 @@
-"""Preparing what a cell shares with others: it is made by the first process that needs it, while the others wait."""
+"""Preparing what a cell shares with others: the first process that needs an artefact makes it, while the others wait."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
 
-from bench.cells.artefact import ArtefactSpec, Maker
+from bench.cells.artefact import ArtefactSpec, Maker, Piece
 from bench.cells.method import Method
 from bench.cells.task import Task
+from bench.errors import is_disk_error
 from bench.machine import signals
 from bench.machine.ranks import ALONE
 from bench.records.artefacts import ArtefactFiles, ArtefactRecord
 from bench.records.locks import claimed
-from bench.records.record import PreparedFor, timestamp
+from bench.records.record import timestamp
 from bench.records.resume import ResumeState
+from bench.records.sections import PreparedFor
 from bench.running.workplace import Workplace
+from bench.seeding import Streams
+from bench.types import Progress
 
 _POLL_SECONDS = 0.5
 
@@ -27,10 +31,10 @@ _POLL_SECONDS = 0.5
 def prepare(workplace: Workplace, task: Task) -> tuple[Task, dict[str, PreparedFor]]:
     """Return the cell with the artefacts that its method asks for, and by hash what its record says of them.
 
-    Each is read from its file, or made and written. One that another process is making is waited for.
+    Each is read from its file, or made and written. If another process is making it, this one waits.
 
     Args:
-        workplace: where the cell is worked on; `workplace.folder` is that of the records.
+        workplace: of this process; `workplace.folder` is that of the records.
         task: the cell.
 
     """
@@ -53,37 +57,39 @@ def _present_or_made(workplace: Workplace, method: Method, task: Task, files: Ar
             if ours:
                 record = files.read_record()  # another process may have finished it since
                 return (record, False) if record is not None else (_made(workplace, method, task, files), True)
+        task.report(Progress("prepare", 0, 1, "another process makes it"))
         signals.check()
         time.sleep(_POLL_SECONDS)
 
 
 def _made(workplace: Workplace, method: Method, task: Task, files: ArtefactFiles) -> ArtefactRecord:
-    """Make an artefact, from where an interrupted process was; return its record."""
+    """Make an artefact, beginning with the resume state of an interrupted process, if any; return its record."""
     begin, resume = time.perf_counter(), files.resume_file(workplace.code.sources)
     state = resume.read(torch.device("cpu"))
     tensors, earlier = (dict(state.tensors), state.values["seconds"]) if state else ({}, 0.0)
-    make = _maker(method, files.spec)
-
-    def keep() -> None:
-        resume.write(ResumeState(tensors, {"seconds": earlier + time.perf_counter() - begin}))
-
-    for piece in make(replace(task, ranks=ALONE), files.spec, dict(tensors)):
-        for name, tensor in piece.items():
-            if tensor is None:
-                tensors.pop(name, None)
-            else:
-                tensors[name] = tensor.detach().cpu()
-        if resume.due() or signals.received():
-            keep()
-        signals.check()
+    try:
+        for piece in _pieces(method, task, files.spec, tensors):
+            for name, tensor in piece.items():
+                if tensor is None:
+                    tensors.pop(name, None)
+                else:
+                    tensors[name] = tensor.detach().to("cpu", copy=True)  # the maker may go on to change it
+            if resume.due() or signals.received():
+                resume.write(ResumeState(tensors, {"seconds": earlier + time.perf_counter() - begin}))
+            signals.check()
+    except Exception as error:
+        if not (is_disk_error(error) or isinstance(error, torch.OutOfMemoryError)):
+            resume.remove()  # from there it might fail again
+        raise
     facts = {"seconds": earlier + time.perf_counter() - begin, "finished": timestamp(), **workplace.provenance(ALONE)}
     record = files.write(tensors, facts)
     resume.remove()
     return record
 
 
-def _maker(method: Method, spec: ArtefactSpec) -> Maker:
-    """Return the function that makes an artefact of a method."""
+def _pieces(method: Method, task: Task, spec: ArtefactSpec, done: Mapping[str, Tensor]) -> Iterator[Piece]:
+    """Return what the maker of a method's artefact yields; its streams are those of the artefact."""
     assert method.preparation is not None
     make = method.preparation.make
-    return resolve_name(make) if isinstance(make, str) else make
+    maker: Maker = resolve_name(make) if isinstance(make, str) else make
+    return maker(replace(task, ranks=ALONE, streams=Streams(spec.seed, spec.dataset, spec.ipc)), spec, dict(done))

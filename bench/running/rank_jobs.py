@@ -16,7 +16,7 @@ from bench.cells.method import Method
 from bench.cells.protocol import Training
 from bench.cells.task import Task
 from bench.machine.ranks import ALONE, Ranks
-from bench.records.record import Unfinished
+from bench.records.sections import Unfinished
 from bench.running.workplace import Workplace
 from bench.types import SyntheticSet
 

@@ -1,7 +1,7 @@
-"""A Ray cluster: each cell is a task, which runs wherever there is room for it.
+"""A Ray cluster: each cell is a task, which runs on any node that has room for it.
 
-Ray takes the code along, runs a task again elsewhere where its worker or node is lost, and puts each dataset once on a node,
-in its store of objects. Workers need not see any folder of the driver's; see `bench.running.remote`.
+Ray sends the code along, and runs a task again elsewhere if its worker or node is lost. Each dataset and each artefact is sent
+once to a node, into its store of objects. Workers need not see any folder of the driver's; see `bench.running.remote`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import tempfile
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,8 +49,8 @@ class OnRay:
         """Yield records as they finish; a cell whose workers were lost again and again is a failed one.
 
         Raises:
-            UsageError: where no cluster answers, or a worker cannot run the grid.
-            Interrupted: where a signal came; workers have written resume states then.
+            UsageError: if no cluster answers, or a worker cannot run the grid.
+            Interrupted: if a signal was received; workers have written resume states.
 
         """
         driver = self.driver
@@ -67,18 +66,24 @@ class OnRay:
         names = dict.fromkeys(spec.dataset for spec in specs)
         bundles = {name: ray.put(remote.packed(driver.bundle(name))) for name in names}
         task = ray.remote(max_retries=_RETRIES)(remote.run)
-        waiting, running = deque(driver.longest_first(specs)), dict[Any, RunSpec]()
+        cells = {spec.hash: spec for spec in driver.longest_first(specs)}
+        artefacts = remote.Artefacts(setup.folder, {digest: driver.artefacts(spec) for digest, spec in cells.items()}, ray.put)
+        waiting, running = list(cells), dict[Any, str]()
         try:
             while waiting or running:
-                while waiting and (driver.jobs is None or len(running) < driver.jobs):
-                    spec = waiting.popleft()
+                while driver.jobs is None or len(running) < driver.jobs:
+                    digest = artefacts.ready(waiting, running.values())
+                    if digest is None:
+                        break
+                    waiting.remove(digest)
+                    spec = cells[digest]
                     files = {} if setup.force else remote.files_of(setup.folder, spec)
-                    options = task.options(name=spec.label, **self._resources(spec))
-                    running[options.remote(setup, mark, bundles[spec.dataset], spec.model_dump_json(), files)] = spec
+                    inputs = setup, mark, bundles[spec.dataset], spec.model_dump_json(), files, *artefacts.references(digest)
+                    running[task.options(name=spec.label, **self._resources(spec)).remote(*inputs)] = digest
                 done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
                 signals.check()
                 for reference in done:
-                    yield driver.finished(self._record(reference, running.pop(reference)))
+                    yield driver.finished(self._record(reference, cells[running.pop(reference)], artefacts))
         except BaseException:
             for reference in running:
                 ray.cancel(reference)  # as Ctrl-C does: a worker writes its resume state first
@@ -90,8 +95,8 @@ class OnRay:
         memory = int((self.driver.memory(spec) or 0) * 2**30)  # in bytes
         return {"num_cpus": self.driver.setup.threads, "num_gpus": self.driver.choice.settings.gpus, "memory": memory}
 
-    def _record(self, reference: Any, spec: RunSpec) -> RunRecord:
-        """Return the record of a task that has ended, whatever way."""
+    def _record(self, reference: Any, spec: RunSpec, artefacts: remote.Artefacts) -> RunRecord:
+        """Return the record of a task that has ended, in whatever way."""
         try:
             outcome: remote.Outcome = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
@@ -101,12 +106,13 @@ class OnRay:
         except ray.exceptions.RayError as error:
             reason = " ".join(str(error).split())
             return self.driver.lost(spec, f"its worker was lost, and so were {_RETRIES} that ran it again: {reason}")
+        artefacts.store(spec.hash, outcome)
         return remote.store(self.driver.setup.folder, spec, outcome)
 
 
 @contextmanager
 def _connected(address: str, code: str) -> Iterator[None]:
-    """Connect to the cluster at `address`, or where none is named, to one that is started here; leave it at the end.
+    """Connect to the cluster at `address`, or if it is empty, to one that is started here; leave it at the end.
 
     Args:
         address: as Ray takes it, or empty.
@@ -114,16 +120,16 @@ def _connected(address: str, code: str) -> Iterator[None]:
 
     """
     named = address or os.environ.get("RAY_ADDRESS", "")
-    where = {"address": named} if named else {"address": "local", "num_cpus": usable_cores(), "include_dashboard": False}
+    cluster = {"address": named} if named else {"address": "local", "num_cpus": usable_cores(), "include_dashboard": False}
     before = signal.getsignal(signal.SIGTERM)
     try:
         _check_reachable(named)
-        ray.init(**where, runtime_env={"working_dir": code}, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(**cluster, runtime_env={"working_dir": code}, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        text = f"--ray-address {named!r}: no Ray cluster answers ({reason}); valid: auto, host:port, ray://host:port"
-        raise UsageError(text) from None
-    signal.signal(signal.SIGTERM, before)  # Ray sets one of its own, which would end the run at once
+        valid = "valid: auto, host:port, ray://host:port"
+        raise UsageError(f"--ray-address {named!r}: no Ray cluster answers ({reason}); {valid}") from None
+    signal.signal(signal.SIGTERM, before)  # Ray sets a handler of its own, which would end the run at once
     try:
         yield
     finally:
@@ -131,7 +137,7 @@ def _connected(address: str, code: str) -> Iterator[None]:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise `OSError` where nothing listens at `host:port`: Ray itself would try for minutes."""
+    """Raise `OSError` if nothing listens at `host:port`: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT).close()

@@ -1,26 +1,28 @@
 """Running a cell on another machine, which may or may not see the folder of the run.
 
-The worker looks for a file of an unusual name in the folder of records. Where it is there, records and images are written in
-place, and nothing but the record travels back. Where it is not, the worker runs the cell in a folder of its own, and the images
-come back too, to be written where the grid was started.
+The worker looks for a file of an unusual name in the folder of records. If it is there, records and images are written to that
+folder, and only the record is sent back. If it is not, the worker runs the cell in a folder of its own, and the images are sent
+back too, and an artefact that the cell made; the driver writes them.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import torch
 
+from bench.cells.artefact import ArtefactSpec
 from bench.cells.spec import RunSpec
 from bench.files import atomic
 from bench.machine import signals
 from bench.machine.signals import Interrupted
+from bench.records.artefacts import ArtefactFiles
 from bench.records.locks import MARKER, claimed
 from bench.records.record import RunRecord
 from bench.records.storage import distilled, parse_record, read_record, worth_keeping
@@ -30,7 +32,7 @@ from bench.running.worker import create_runner, run_cell
 from bench.types import Bundle, Split
 
 Files = dict[str, bytes]
-"""The contents of files in a folder of records, by name."""
+"""The contents of files by name: in a folder of records, or in the one of artefacts beside it."""
 
 _OWN_FOLDER = "records"
 _runners: dict[tuple[str, str], Runner] = {}
@@ -38,17 +40,64 @@ _runners: dict[tuple[str, str], Runner] = {}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What comes back: a record as JSON, and the files that the driver does not see: that of the record, then its images."""
+    """What is sent back: a record as JSON, and files that the driver does not see: the record's, its images, and artefacts."""
 
     record: str
     files: Files
+    artefacts: Files = field(default_factory=dict)
+
+
+class Artefacts:
+    """The artefacts of a grid, as the driver sends them: each is put once into a store that all workers of a node read."""
+
+    def __init__(self, folder: Path, needed: Mapping[str, Iterable[ArtefactSpec]], put: Callable[[Files], Any]) -> None:
+        """Take what the cells need.
+
+        Args:
+            folder: of the records.
+            needed: by the hash of each cell, the artefacts that it is sent, or makes.
+            put: puts files into the store, and returns a reference to them.
+
+        """
+        self._put, self._references = put, dict[str, Any]()
+        self._files = {
+            cell: {spec.hash: ArtefactFiles.beside(folder, spec) for spec in artefacts} for cell, artefacts in needed.items()
+        }
+
+    def references(self, cell: str) -> list[Any]:
+        """Return the references to the artefacts of a cell that have been made."""
+        missing = self._missing(cell)
+        return [self._references[digest] for digest in self._files[cell] if digest not in missing]
+
+    def ready(self, waiting: Iterable[str], running: Iterable[str]) -> str | None:
+        """Return the first waiting cell that needs nothing that a running cell is making; None if there is none.
+
+        Args:
+            waiting: the hashes of the cells that may be started.
+            running: the hashes of those that have been started, and have not ended.
+
+        """
+        making = {digest for cell in running for digest in self._missing(cell)}
+        return next((cell for cell in waiting if not making & self._missing(cell)), None)
+
+    def store(self, cell: str, outcome: Outcome) -> None:
+        """Write the artefacts that a cell made on another machine."""
+        for files in self._files[cell].values():
+            files.store(outcome.artefacts)
+
+    def _missing(self, cell: str) -> set[str]:
+        """Return the hashes of the artefacts of a cell that have not been made; the others are put."""
+        for digest, files in self._files[cell].items():
+            if digest not in self._references and (contents := files.contents()):
+                self._references[digest] = self._put(contents)
+        return self._files[cell].keys() - self._references.keys()
 
 
 @contextmanager
 def marker(folder: Path) -> Iterator[str]:
-    """Yield the name of a file in `folder`, by which workers see whether they see the folder; it is removed afterwards."""
+    """Yield the name of a file in `folder`, from which workers learn whether they see it; it is removed afterwards."""
     name = f"{MARKER}{uuid4().hex}"
-    with claimed(folder, name):  # before the file is there: another process takes an unclaimed one for a dead one's
+    with claimed(folder, name):  # before the file exists: other processes remove one that nobody has claimed
         (folder / name).touch()
         try:
             yield name
@@ -63,28 +112,30 @@ def files_of(folder: Path, spec: RunSpec) -> Files:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def run(setup: WorkerSetup, mark: str, bundle: Bundle, spec_json: str, files: Files) -> Outcome:
-    """Run a cell; this is what a worker is asked for.
+def run(setup: WorkerSetup, mark: str, bundle: Bundle, spec_json: str, files: Files, *prepared: Files) -> Outcome:
+    """Run a cell; this is what a worker does.
 
     Args:
         setup: what all cells share.
         mark: the name of the file in the folder of records.
         bundle: the dataset of the cell, as `packed` returns it.
         spec_json: the cell's description as JSON.
-        files: what `files_of` returned, by which the cell goes on where the folder is not seen.
+        files: what `files_of` returned, from which the cell goes on if the folder is not seen.
+        prepared: the files of each artefact that the cell needs and that has been made.
 
     Raises:
-        KeyboardInterrupt: where the cell was cancelled; its resume state is written then.
+        KeyboardInterrupt: if the cell was cancelled; its resume state has been written.
 
     """
+    artefacts = {name: content for each in prepared for name, content in each.items()}
     try:
         with signals.listening(policy="stop_once"):
-            return _run(setup, mark, bundle, spec_json, files)
+            return _run(setup, mark, bundle, spec_json, files, artefacts)
     except Interrupted:
         raise KeyboardInterrupt from None
 
 
-def _run(setup: WorkerSetup, mark: str, bundle: Bundle, spec_json: str, files: Files) -> Outcome:
+def _run(setup: WorkerSetup, mark: str, bundle: Bundle, spec_json: str, files: Files, artefacts: Files) -> Outcome:
     shared = (setup.folder / mark).exists()
     if not shared:
         setup = replace(setup, folder=Path.cwd() / _OWN_FOLDER)
@@ -94,11 +145,19 @@ def _run(setup: WorkerSetup, mark: str, bundle: Bundle, spec_json: str, files: F
     key = mark, bundle.name
     if key not in _runners:  # a process runs many cells, one after the other
         _runners[key] = create_runner(setup, bundles={bundle.name: unpacked(bundle)})
-    record = run_cell(_runners[key], spec_json)
-    return Outcome(record.model_dump_json(), {} if shared else _written(setup.folder, record.hash))
+    runner = _runners[key]
+    if shared:
+        return Outcome(run_cell(runner, spec_json).model_dump_json(), {})
+    spec = runner.workplace.described(spec_json)
+    needed = [ArtefactFiles.beside(setup.folder, each) for each in runner.workplace.methods[spec.method].artefacts(spec)]
+    for artefact in needed:
+        artefact.store(artefacts)
+    record = run_cell(runner, spec_json)
+    made = {name: file for artefact in needed for name, file in artefact.contents().items() if name not in artefacts}
+    return Outcome(record.model_dump_json(), written(setup.folder, record.hash), made)
 
 
-def _written(folder: Path, digest: str) -> Files:
+def written(folder: Path, digest: str) -> Files:
     """Return the files of a cell, the record first."""
     name = f"{digest}.json"
     record = read_record(folder / name)
@@ -107,14 +166,14 @@ def _written(folder: Path, digest: str) -> Files:
 
 
 def store(folder: Path, spec: RunSpec, outcome: Outcome) -> RunRecord:
-    """Return the record of a cell, when the files that came back are written, the images first.
+    """Return the record of a cell, when the files that were sent back are written, the images before the record.
 
     A failure replaces no result, as in the runner.
 
     Args:
         folder: of records.
         spec: the cell.
-        outcome: what came back.
+        outcome: what was sent back.
 
     """
     if outcome.files:
@@ -126,7 +185,7 @@ def store(folder: Path, spec: RunSpec, outcome: Outcome) -> RunRecord:
 
 
 def packed(bundle: Bundle) -> Bundle:
-    """Return a dataset with arrays in place of tensors: all processes of a node read them in one place of its memory."""
+    """Return a dataset with arrays in place of tensors: all processes of a node share one copy of them."""
     return replace(bundle, train=_arrays(bundle.train), test=_arrays(bundle.test))
 
 

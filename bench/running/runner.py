@@ -19,8 +19,9 @@ from bench.machine import signals
 from bench.machine.ranks import Ranks
 from bench.machine.timing import Stopwatch, peak_memory_mib, reset_peak_memory
 from bench.records.locks import claimed
-from bench.records.record import Checkpoint, RunRecord, describe_error, stage_name, timestamp, typical_iteration
+from bench.records.record import RunRecord, describe_error, stage_name, timestamp, typical_iteration
 from bench.records.resume import ResumeFile
+from bench.records.sections import Checkpoint
 from bench.records.storage import distilled, finished, read_images, worth_keeping, write_images, write_record
 from bench.running.evaluations import EvaluationWriter, failed
 from bench.running.preparation import prepare
@@ -37,7 +38,7 @@ _POLL_SECONDS = 1.0
 
 
 class Observer(Protocol):
-    """Is told how a grid progresses."""
+    """Receives the progress of a grid."""
 
     def started(self, spec: RunSpec) -> None:
         """Take the cell that has begun."""
@@ -87,7 +88,7 @@ class Runner:
         return records
 
     def _run(self, spec: RunSpec) -> RunRecord:
-        """Return the record of one cell whose lock is held; another process may have finished it before."""
+        """Return the record of one cell, whose lock this process has; another process may have finished it before."""
         self.observer.started(spec)
         folder = self.workplace.folder
         done = None if self.force else finished(folder, spec, self.checkpoints)

@@ -20,9 +20,9 @@ class WorkerSetup:
     """What the workers of a grid need besides the descriptions of its cells; it can be pickled.
 
     Attributes:
-        suite: the location of the `Suite`, as `"module:NAME"`. methods: by the spelling that `Suite.find_method` is given in
-        the worker, what the user typed. The two differ if a user's
-            file was copied.
+        suite: the location of the `Suite`, as `"module:NAME"`.
+        methods: by the spelling that `Suite.find_method` is given in the worker, what the user typed. The two differ if a
+            user's file was copied.
         import_folders: the folders of copied files, which import others from beside them.
         datasets: as `--datasets` names them.
         size: as `--set data.size` says.

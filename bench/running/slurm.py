@@ -51,7 +51,7 @@ def make(driver: Driver) -> OnSlurm:
 
 
 class Cell(Checkpointable):
-    """What a job runs. Submitit's signal for "out of time" ends it where its state is whole, and then has it queued again."""
+    """What a job runs. At submitit's signal for "out of time" it writes a resume state, ends, and is queued again."""
 
     def __call__(self, setup: WorkerSetup, spec_json: str) -> str:
         """Return the record of a cell as JSON.
@@ -61,7 +61,7 @@ class Cell(Checkpointable):
             spec_json: the cell's description as JSON.
 
         """
-        os.chdir(setup.working_directory)  # the job began in the snapshot, from where its code has come
+        os.chdir(setup.working_directory)  # the job began in the snapshot, from which its code was imported
         warning = getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}")
         requeue = signal.getsignal(warning)
         in_job = callable(requeue)  # with submitit's cluster `debug` this is the driver's process
@@ -84,8 +84,8 @@ class OnSlurm:
         """Yield records as they finish; a cell whose jobs ended again and again without a record is a failed one.
 
         Raises:
-            UsageError: where there is no Slurm, or it does not take the jobs.
-            Interrupted: where a signal came; the jobs are cancelled then.
+            UsageError: if there is no Slurm, or it rejects the jobs.
+            Interrupted: if a signal was received; the jobs have been cancelled.
 
         """
         if not specs:
@@ -162,7 +162,7 @@ class OnSlurm:
         return (self.driver.jobs or max(1, usable_cores() // self.driver.setup.threads)) - running
 
     def _record(self, job: Any, spec: RunSpec, *, may_run_again: bool) -> RunRecord | None:
-        """Return the record of a job that has ended, or None where it left none and the cell may run again."""
+        """Return the record of a job that has ended, or None if it wrote none and the cell may run again."""
         try:
             return RunRecord.model_validate_json(job.result())
         except submitit.core.utils.FailedJobError as error:
@@ -186,7 +186,7 @@ def _submit(executor: submitit.AutoExecutor, setup: WorkerSetup, specs: Sequence
 
 
 def _last_line(message: str) -> str:
-    """Return the last line of a traceback or of a command's answer, where the reason stands."""
+    """Return the line of a traceback, or of a command's answer, that has the reason."""
     lines = [line.strip() for line in message.splitlines() if line.strip() and set(line.strip()) != {"-"}]
     errors = [line for line in lines if "Error" in line.partition(":")[0] or line.startswith("sbatch: error")]
     return (errors or lines or [""])[-1]

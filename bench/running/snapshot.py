@@ -22,7 +22,7 @@ def take(folder: Path, setup: WorkerSetup, methods: Mapping[str, Method], *, rel
     """Copy the code into an empty folder; return the setup with the spellings of the copied methods.
 
     Args:
-        folder: where the copy goes.
+        folder: of the copy.
         setup: what the workers are sent.
         methods: by name.
         relative: whether the workers run in the copy, wherever that is, and its files are named relative to it.

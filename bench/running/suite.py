@@ -1,4 +1,4 @@
-"""What the engine is given by the packages beside it: methods, datasets, the report, and where the code is."""
+"""What the engine is given by the packages beside it: methods, datasets, the report, and the folders of code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from bench.cells.method import Method
 from bench.cells.protocol import Protocol as BenchProtocol
 from bench.machine.hardware import Code
+from bench.records.sections import Evaluation
 from bench.types import Bundle
 
 
@@ -28,7 +29,7 @@ class Suite:
     """The registries, and the functions that read datasets and write reports.
 
     Attributes:
-        location: where this object is, as `"module:NAME"`: workers in other processes load it from there.
+        location: of this object, as `"module:NAME"`, from which workers in other processes load it.
         description: the head of the command line's help.
         methods: by name.
         find_method: returns the method of a name, of a user's file, or of a distilled set.
@@ -39,6 +40,7 @@ class Suite:
         write_report: `(out, wanted=..., log=...)` writes the report of a folder and returns its page.
         reference: the folder of committed records.
         code: the files that numbers depend on.
+        evaluate: trains and tests networks on a cell's images; None for `bench.loops.evaluation.evaluate`.
 
     """
 
@@ -53,3 +55,4 @@ class Suite:
     write_report: Callable[..., Path]
     reference: Path
     code: Code
+    evaluate: Callable[..., Evaluation] | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from bench.files import data_warnings
+from bench.loops.evaluation import evaluate
 from bench.machine.compute import Compute
 from bench.records.record import RunRecord
 from bench.running.runner import Runner
@@ -41,6 +42,7 @@ def create_runner(setup: WorkerSetup, number: int = 0, bundles: Mapping[str, Bun
         load=suite.loader(sources, setup.data_root, setup.fingerprints, bundles),
         report=observer.progress,
         code=setup.code,
+        evaluate=suite.evaluate or evaluate,
     )
     return Runner(workplace, observer, setup.labels, setup.force, setup.checkpoints)
 

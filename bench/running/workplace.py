@@ -1,4 +1,4 @@
-"""What every process that works on cells has: the datasets, the methods, the device, and the folder of records."""
+"""What every process that runs cells has: datasets, methods, device, the folder of records, and the evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.loops.evaluation import evaluate
 from bench.machine.compute import Compute
 from bench.machine.hardware import Code, hardware, library_versions
 from bench.machine.ranks import ALONE, Ranks
-from bench.records.record import Evaluation, MethodFacts
+from bench.records.sections import Evaluation, MethodFacts
 from bench.seeding import Streams
 from bench.types import Bundle, Progress
 
@@ -27,7 +27,7 @@ Loader = Callable[[str, Protocol, int], Bundle]
 
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
-    """Everything that working on a cell needs besides its description.
+    """Everything that running a cell needs besides its description.
 
     Attributes:
         folder: of the records.
@@ -51,7 +51,7 @@ class Workplace:
     evaluate: Callable[..., Evaluation] = evaluate
 
     def task(self, spec: RunSpec, checkpoints: tuple[int, ...] = (), *, resumable: bool = False) -> Task:
-        """Return a cell with its data, ready to be worked on.
+        """Return a cell with its data, ready to be run.
 
         Args:
             spec: the cell.
@@ -64,7 +64,7 @@ class Workplace:
         return Task(bundle, spec, streams, self.compute, self.report, checkpoints, resume, ranks=self.ranks)
 
     def resume_key(self, spec: RunSpec) -> ResumeKey:
-        """Return where the resume state of a cell is kept, and what it has to fit."""
+        """Return the path of a cell's resume state, and what it has to fit."""
         return ResumeKey(self.folder / f"{spec.hash}.resume", owner=spec.hash, code=self.code.sources)
 
     def procedure(self, spec: RunSpec) -> Procedure:

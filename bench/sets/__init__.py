@@ -4,6 +4,7 @@
     content.ipc, content.shape, content.seeds
 
 Nothing in a file is run: `.pt` is read by `torch.load(weights_only=True)`, `.npz` without pickles.
+May import `errors`, `files` and `lazy`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def read_set(path: Path) -> DistilledSet:
         path: a file `.pt`, `.npz`, `.parquet` or `.safetensors`, or a folder of Parquet files or of pictures.
 
     Raises:
-        UsageError: where there is none, it has another form, or its arrays are no distilled set.
+        UsageError: if there is none, it has another form, or its arrays are no distilled set.
 
     """
     valid = f"valid: a file {', '.join(_READERS)}, or a folder of Parquet files or of CLASS/*.png"

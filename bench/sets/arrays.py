@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError
 from bench.files import atomic, reading
 from bench.lazy import numpy as np
-from bench.sets.distilled import Distillation, DistilledSet, described
+from bench.sets.distilled import Distillation, DistilledSet, described, learning_rates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def read_arrays(path: Path) -> DistilledSet:
-    """Return the set in an `.npz` file; raise `UsageError` where it has no images or labels, or holds pickles.
+    """Return the set in an `.npz` file; raise `UsageError` if it has no images or labels, or holds pickles.
 
     `images` `[N, channels, H, W]` and `labels` `[N]` or `[N, classes]` are one distillation; one dimension more in front makes
-    several, whose numbers `seeds` holds. `mean`, `std`, `classes` and `dataset` may be there.
+    several, whose numbers are `seeds`. `mean`, `std`, `classes`, `dataset` and `lr` are optional.
     """
     with reading(path), np.load(path, allow_pickle=False) as file:
         arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
@@ -29,10 +29,11 @@ def read_arrays(path: Path) -> DistilledSet:
     if images.ndim == 4:
         images, labels = images[None], labels[None]
     with reading(path):
+        rates = learning_rates(arrays, len(images))
         return DistilledSet(
             distillations=tuple(
-                Distillation.of(int(seed), *pair)
-                for seed, *pair in zip(arrays.get("seeds", range(len(images))), images, labels, strict=True)
+                Distillation.of(int(seed), *fields)
+                for seed, *fields in zip(arrays.get("seeds", range(len(images))), images, labels, rates, strict=True)
             ),
             **described(arrays),
         )
@@ -42,17 +43,19 @@ def write_arrays(path: Path, content: DistilledSet) -> None:
     """Write a set to an `.npz` file.
 
     Its arrays: `images` `[seeds, N, channels, H, W]`, `labels` `[seeds, N]` or `[seeds, N, classes]`, `seeds`, `mean`, `std`,
-    `classes` and `dataset`, and `details`, a text of JSON with the accuracies.
+    `classes` and `dataset`; `lr` `[seeds]` if the set carries learning rates; and `details`, JSON with the accuracies.
     """
+    rates: dict[str, Any] = {"lr": np.asarray(content.lrs)} if content.lrs else {}
     with atomic(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,
-            images=np.stack([one.images for one in content.distillations]),
-            labels=np.stack([one.labels for one in content.distillations]),
+            images=np.stack([each.images for each in content.distillations]),
+            labels=np.stack([each.labels for each in content.distillations]),
             seeds=np.asarray(content.seeds),
             mean=np.asarray(content.mean),
             std=np.asarray(content.std),
             classes=np.asarray(content.classes),
             dataset=np.asarray(content.dataset),
             details=np.asarray(json.dumps({**content.details, "accuracies": dict(content.accuracies)})),
+            **rates,
         )

@@ -1,10 +1,10 @@
-"""What a file of a distilled set holds, whatever its form: distillations, and what is said of them."""
+"""The content of a file of a distilled set, whatever its form: distillations, and what is said of them."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,30 +24,35 @@ class Distillation:
     """One distilled set.
 
     Attributes:
-        seed: its number; without seeds in the file, its place there, from 0.
+        seed: its number; without seeds in the file, its index there, from 0.
         images: float32 `[N, channels, H, W]` in normalised units, or pixels, uint8.
         labels: int64 `[N]`, or the probability of each class, float32 `[N, classes]`.
+        lr: the learning rate of training on the images, if it was learned with them.
 
     """
 
     seed: int
     images: NDArray[Any]
     labels: NDArray[Any]
+    lr: float | None = None
 
     @classmethod
-    def of(cls, seed: int, images: ArrayLike, labels: ArrayLike) -> Distillation:
+    def of(cls, seed: int, images: ArrayLike, labels: ArrayLike, lr: float | None = None) -> Distillation:
         """Return a distillation of checked arrays in these types; raise `UsageError` that says what is wrong.
 
         Args:
             seed: its number.
             images: floats of any precision, or uint8, `[N, channels, H, W]`.
             labels: whole numbers `[N]`, or probabilities `[N, classes]`.
+            lr: a learning rate, or None.
 
         """
         pixels, classes = _images(np.asarray(images)), _labels(np.asarray(labels))
         if len(pixels) != len(classes):
             raise UsageError(f"{len(pixels)} images and {len(classes)} labels; valid: as many of one as of the other")
-        return cls(seed, pixels, classes)
+        if lr is not None and not (math.isfinite(lr) and lr > 0):
+            raise UsageError(f"a learning rate of {lr:g}; valid: a finite number above 0")
+        return cls(seed, pixels, classes, lr)
 
     @property
     def soft(self) -> bool:
@@ -67,7 +72,7 @@ class DistilledSet:
     Attributes:
         distillations: at least one, all of one shape and number of images.
         classes: class names in the order of labels, if they are named.
-        mean: of each channel, by which images are normalised: pixel / 255 = image · std + mean. Empty where nothing says it.
+        mean: of each channel, by which images are normalised: pixel / 255 = image · std + mean. Empty if the file names none.
         std: likewise.
         dataset: which dataset they were distilled from, if it is named.
         accuracies: test accuracy in percent of each network that was trained on them, by architecture.
@@ -88,15 +93,17 @@ class DistilledSet:
     family: bool = False
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` where the distillations are not alike, or what is said contradicts them."""
+        """Raise `UsageError` if the distillations are not alike, or what is said contradicts them."""
         if not self.distillations:
             raise UsageError("it holds no distilled set; valid: at least one")
-        seeds = [one.seed for one in self.distillations]
+        seeds = [distillation.seed for distillation in self.distillations]
         if len(set(seeds)) < len(seeds):
             raise UsageError(f"two distillations of one seed among {seeds}; valid: one a seed")
+        if self.lrs and None in self.lrs:
+            raise UsageError("a learning rate of some distillations only; valid: one of each, or none")
         first = self.distillations[0]
         for other in self.distillations[1:]:
-            sizes = [(one.images.dtype, one.images.shape, one.labels.shape) for one in (first, other)]
+            sizes = [(each.images.dtype, each.images.shape, each.labels.shape) for each in (first, other)]
             if sizes[0] != sizes[1]:
                 shapes = f"{first.images.shape} and {other.images.shape}"
                 raise UsageError(f"distillations differ: images {shapes}; valid: as many images of one shape in each")
@@ -108,13 +115,19 @@ class DistilledSet:
             raise UsageError(f"mean {self.mean} and std {self.std}; valid: both, finite, and std above 0")
         if self.classes and len(self.classes) != self.class_count:
             raise UsageError(f"{len(self.classes)} class names for labels of {self.class_count} classes; valid: as many")
-        for one in self.distillations:
-            _check_balance(one, self.class_count)
+        for distillation in self.distillations:
+            _check_balance(distillation, self.class_count)
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of the distillations."""
-        return tuple(one.seed for one in self.distillations)
+        return tuple(distillation.seed for distillation in self.distillations)
+
+    @property
+    def lrs(self) -> tuple[float | None, ...]:
+        """The learning rate of each distillation; empty if they carry none."""
+        rates = tuple(distillation.lr for distillation in self.distillations)
+        return rates if any(rates) else ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -140,16 +153,18 @@ class DistilledSet:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of the images, labels, and what decides how they are read: 16 hexadecimal digits."""
+        """A hash of the images, labels, learning rates, and what decides how they are read: 16 hexadecimal digits."""
         digest = hashlib.sha256(repr((self.mean, self.std, self.by_name and self.classes)).encode())
-        for one in self.distillations:
-            for array in (one.images, one.labels):
-                digest.update(f"\0{one.seed} {array.dtype.str} {array.shape}\0".encode() + array.tobytes())
+        for each in self.distillations:
+            for array in (each.images, each.labels):
+                digest.update(f"\0{each.seed} {array.dtype.str} {array.shape}\0".encode() + array.tobytes())
+            if each.lr is not None:
+                digest.update(f"\0lr {each.lr!r}\0".encode())
         return digest.hexdigest()[:16]
 
 
 def described(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a file says of its set, as arguments of `DistilledSet`; what it does not say is left empty."""
+    """Return what a file says of its set, as arguments of `DistilledSet`; empty values for what it does not say."""
     return {
         "classes": tuple(map(str, about.get("classes", ()))),
         "mean": tuple(map(float, about.get("mean", ()))),
@@ -158,8 +173,28 @@ def described(about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def learning_rates(about: Mapping[str, Any], count: int) -> Sequence[float | None]:
+    """Return the learning rate of each distillation that a file names as `lr` or `syn_lr`; None each if it names none.
+
+    Args:
+        about: what the file says: one number for all distillations, or one of each.
+        count: the number of distillations.
+
+    Raises:
+        UsageError: if there are more or fewer numbers.
+
+    """
+    value = about.get("lr", about.get("syn_lr"))
+    if value is None:
+        return [None] * count
+    rates: list[float] = np.asarray(value, dtype=np.float64).reshape(-1).tolist()
+    if len(rates) not in (1, count):
+        raise UsageError(f"{len(rates)} learning rates of {count} distillations; valid: one of each, or one of all")
+    return rates * count if len(rates) < count else rates
+
+
 def _images(images: NDArray[Any]) -> NDArray[Any]:
-    """Return images as float32 or uint8; raise `UsageError` where they are neither."""
+    """Return images as float32 or uint8; raise `UsageError` if they are neither."""
     if images.ndim != 4 or not images.size:
         raise UsageError(f"images of shape {images.shape}; valid: [images, channels, height, width]")
     if images.dtype == np.uint8:
@@ -172,7 +207,7 @@ def _images(images: NDArray[Any]) -> NDArray[Any]:
 
 
 def _labels(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return labels as int64, or probabilities as float32; raise `UsageError` where they are neither."""
+    """Return labels as int64, or probabilities as float32; raise `UsageError` if they are neither."""
     if labels.ndim == 1 and labels.dtype.kind in "iu":
         if labels.size and int(labels.min()) < 0:
             raise UsageError(f"label {labels.min()}; valid: numbers of classes, from 0")
@@ -189,13 +224,13 @@ def _labels(labels: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(labels, dtype=np.float32)
 
 
-def _check_balance(one: Distillation, classes: int) -> None:
-    """Raise `UsageError` where the classes have not as many images each: there is no IPC then."""
-    count = len(one.images)
-    if one.soft:
+def _check_balance(distillation: Distillation, classes: int) -> None:
+    """Raise `UsageError` if the classes do not have the same number of images: there is no IPC then."""
+    count = len(distillation.images)
+    if distillation.soft:
         if count % classes:
             raise UsageError(f"{count} images with soft labels of {classes} classes; valid: a multiple of {classes}")
         return
-    counts = np.bincount(one.labels, minlength=classes)
+    counts = np.bincount(distillation.labels, minlength=classes)
     if len(counts) != classes or counts.min() != counts.max():
         raise UsageError(f"classes of {counts.min()} to {counts.max()} images; valid: as many images of each class")

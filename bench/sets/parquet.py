@@ -15,7 +15,7 @@ from bench.errors import UsageError
 from bench.files import atomic, is_file, reading
 from bench.lazy import PIL, pyarrow
 from bench.lazy import numpy as np
-from bench.sets.distilled import Distillation, DistilledSet, described
+from bench.sets.distilled import Distillation, DistilledSet, described, learning_rates
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +38,7 @@ def parquet_files(folder: Path) -> list[Path]:
 
 
 def read_parquet(path: Path) -> DistilledSet:
-    """Return the set in a Parquet file, or in those of a folder; raise `UsageError` where it has no such columns."""
+    """Return the set in a Parquet file, or in those of a folder; raise `UsageError` if it has no such columns."""
     files = parquet_files(path) if path.is_dir() else [path]
     with reading(path):
         tables = [pyarrow.parquet.read_table(file) for file in files]
@@ -49,25 +49,29 @@ def read_parquet(path: Path) -> DistilledSet:
         images, labels = _images(table[image_column]), _array(table[label_column])
         seeds = _array(table["seed"]) if "seed" in table.column_names else np.zeros(len(labels), int)
         order = dict.fromkeys(seeds.tolist())
+        rates = zip(order, learning_rates(about, len(order)), strict=True)
         return DistilledSet(
-            distillations=tuple(Distillation.of(int(seed), images[seeds == seed], labels[seeds == seed]) for seed in order),
+            distillations=tuple(
+                Distillation.of(int(seed), images[seeds == seed], labels[seeds == seed], lr) for seed, lr in rates
+            ),
             **described({"classes": _class_names(table, label_column)} | about),
         )
 
 
 def write_parquet(path: Path, content: DistilledSet) -> None:
-    """Write a set to a Parquet file: columns `image`, `label`, `seed`, and `soft_label` where labels are probabilities."""
+    """Write a set to a Parquet file: columns `image`, `label`, `seed`, and `soft_label` if labels are probabilities."""
     each = content.distillations
-    images = np.concatenate([one.images for one in each])
+    images = np.concatenate([distillation.images for distillation in each])
     columns = {
         "image": _nested(images),
-        "label": pyarrow.array(np.concatenate([one.hard_labels for one in each])),
-        "seed": pyarrow.array(np.concatenate([np.full(len(one.images), one.seed) for one in each])),
+        "label": pyarrow.array(np.concatenate([distillation.hard_labels for distillation in each])),
+        "seed": pyarrow.array(np.repeat(content.seeds, len(each[0].images))),
     }
     if each[0].soft:
-        columns["soft_label"] = _nested(np.concatenate([one.labels for one in each]))
+        columns["soft_label"] = _nested(np.concatenate([distillation.labels for distillation in each]))
     about = {name: getattr(content, name) for name in ("classes", "mean", "std", "dataset")}
     about |= {"accuracies": dict(content.accuracies), "details": dict(content.details)}
+    about |= {"lr": content.lrs} if content.lrs else {}
     metadata = {"huggingface": json.dumps({"info": {"features": features(content)}}), _KEY: json.dumps(about)}
     with atomic(path) as temporary:
         pyarrow.parquet.write_table(pyarrow.table(columns).replace_schema_metadata(metadata), temporary)
@@ -110,7 +114,7 @@ def _images(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _array(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Return a column of numbers, or of nested lists of one shape, as an array; raise `UsageError` where shapes differ."""
+    """Return a column of numbers, or of nested lists of one shape, as an array; raise `UsageError` if shapes differ."""
     values, shape = column.combine_chunks(), [len(column)]
     while pyarrow.types.is_nested(values.type):
         lengths = pyarrow.compute.unique(pyarrow.compute.list_value_length(values)).to_pylist()
@@ -125,7 +129,7 @@ def _array(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def decoded(stream: IO[bytes]) -> NDArray[Any]:
-    """Return the pixels of an encoded image, uint8 `[channels, H, W]`: one channel where it is grey, else three."""
+    """Return the pixels of an encoded image, uint8 `[channels, H, W]`: one channel if it is grey, else three."""
     with PIL.Image.open(stream, formats=IMAGE_FORMATS) as image:
         if image.mode not in ("L", "RGB"):
             raise UsageError(f"an image of Pillow's mode {image.mode}; valid: L (grey) or RGB, 8 bits a channel")

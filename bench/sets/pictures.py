@@ -1,6 +1,6 @@
 """Folders of PNG that torchvision's `ImageFolder` reads: `seed-0/00-airplane/0000.png`.
 
-A picture has 8 bits a channel, so it holds a distilled image only to half a 255th, and nothing of what lies outside [0, 1].
+A picture has 8 bits a channel, so values of a distilled image are rounded to 255ths, and clipped to [0, 1].
 Names of class folders begin with the number of the class, filled up with zeros: their alphabetical order, which `ImageFolder`
 takes, is that of the labels.
 """
@@ -16,7 +16,7 @@ from bench.errors import UsageError
 from bench.files import is_file, reading
 from bench.lazy import PIL
 from bench.lazy import numpy as np
-from bench.sets.distilled import Distillation, DistilledSet, described
+from bench.sets.distilled import Distillation, DistilledSet, described, learning_rates
 from bench.sets.parquet import decoded
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def read_pictures(path: Path) -> DistilledSet:
     Class folders are numbered from 0, as in `00-airplane`, or else named like the classes of the dataset.
 
     Raises:
-        UsageError: where there is no such picture, or only some class folders are numbered.
+        UsageError: if there is no such picture, or only some class folders are numbered.
 
     """
     folders = {int(match[1]): entry for entry in _folders(path) if (match := _SEED.fullmatch(entry.name))}
@@ -49,9 +49,10 @@ def read_pictures(path: Path) -> DistilledSet:
     if is_file(path / PICTURES_ABOUT):
         with reading(path / PICTURES_ABOUT):
             about = json.loads((path / PICTURES_ABOUT).read_text(encoding="utf-8"))
+    rates = learning_rates(about, len(labels))
     by_name = not all(_NUMBERED.fullmatch(name) for name in names[0])
     return DistilledSet(
-        distillations=tuple(_distillation(seed, of_seed) for seed, of_seed in labels.items()),
+        distillations=tuple(_distillation(*seed, lr) for seed, lr in zip(labels.items(), rates, strict=True)),
         by_name=by_name,
         **described(
             {name: about.get(name, "") for name in ("classes", "dataset")} | ({"classes": names[0]} if by_name else {})
@@ -60,29 +61,31 @@ def read_pictures(path: Path) -> DistilledSet:
 
 
 def write_pictures(folder: Path, content: DistilledSet) -> float:
-    """Write a set into an empty folder; return the part of its values that lay outside [0, 1], and were clipped."""
+    """Write a set into an empty folder; return the fraction of its values that were outside [0, 1], and were clipped."""
     width, outside = len(str(content.class_count - 1)), []
-    for one in content.distillations:
-        pixels, clipped = to_pixels(one.images, content.mean, content.std)
+    for distillation in content.distillations:
+        pixels, clipped = to_pixels(distillation.images, content.mean, content.std)
         outside.append(clipped)
         for label in range(content.class_count):
             name = re.sub(r"[^\w.-]+", "-", content.classes[label]).strip("-") if content.classes else ""
-            place = folder / f"seed-{one.seed}" / "-".join(filter(None, (f"{label:0{width}}", name)))
-            place.mkdir(parents=True)
-            for number, picture in enumerate(pixels[one.hard_labels == label]):
+            target = folder / f"seed-{distillation.seed}" / "-".join(filter(None, (f"{label:0{width}}", name)))
+            target.mkdir(parents=True)
+            for number, picture in enumerate(pixels[distillation.hard_labels == label]):
                 array = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
-                PIL.Image.fromarray(np.ascontiguousarray(array)).save(place / f"{number:04}.png", optimize=False)
-    part = float(np.mean(outside))
+                PIL.Image.fromarray(np.ascontiguousarray(array)).save(target / f"{number:04}.png", optimize=False)
+    fraction = float(np.mean(outside))
     about = {name: getattr(content, name) for name in ("dataset", "classes", "mean", "std")}
-    about |= {"accuracies": dict(content.accuracies), "details": dict(content.details), "clipped": part}
+    about |= {"accuracies": dict(content.accuracies), "details": dict(content.details), "clipped": fraction}
+    by_seed = sorted(content.distillations, key=lambda distillation: distillation.seed)  # as they are read
+    about |= {"lr": [distillation.lr for distillation in by_seed]} if content.lrs else {}
     (folder / PICTURES_ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    return part
+    return fraction
 
 
 def to_pixels(images: NDArray[Any], mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[NDArray[Any], float]:
-    """Return images `[N, channels, H, W]` as pixels, uint8, and the part of the values that lay outside [0, 1].
+    """Return images `[N, channels, H, W]` as pixels, uint8, and the fraction of the values that were outside [0, 1].
 
-    Rounding moves a value by at most half a 255th. What lies within that of the border counts as inside.
+    Rounding moves a value by at most half a 255th. A value within that of the border counts as inside.
     """
     if images.dtype == np.uint8:
         return images, 0.0
@@ -99,7 +102,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _labels(folders: list[Path]) -> dict[Path, int]:
-    """Return the label of each class folder: its number, or where none is numbered, its place."""
+    """Return the label of each class folder: its number, or if none is numbered, its index."""
     numbers = [match for folder in folders if (match := _NUMBERED.fullmatch(folder.name))]
     labels = [int(match[1]) for match in numbers] or list(range(len(folders)))
     if len(labels) != len(folders) or sorted(labels) != list(range(len(folders))) or not folders:
@@ -108,7 +111,7 @@ def _labels(folders: list[Path]) -> dict[Path, int]:
     return dict(sorted(zip(folders, labels, strict=True), key=lambda pair: pair[1]))
 
 
-def _distillation(seed: int, folders: dict[Path, int]) -> Distillation:
+def _distillation(seed: int, folders: dict[Path, int], lr: float | None) -> Distillation:
     images, labels = [], []
     for folder, label in folders.items():
         files = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES and is_file(entry))
@@ -121,4 +124,4 @@ def _distillation(seed: int, folders: dict[Path, int]) -> Distillation:
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         raise UsageError(f"pictures of shapes {shapes[0]} and {shapes[1]}; valid: one shape, [channels, height, width]")
-    return Distillation.of(seed, np.stack(images), np.asarray(labels))
+    return Distillation.of(seed, np.stack(images), np.asarray(labels), lr)

@@ -1,4 +1,4 @@
-"""The suite's own safetensors, which lie beside records: one distillation a file."""
+"""The suite's own safetensors, which it keeps beside records: one distillation a file."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from pathlib import Path
 from bench.errors import UsageError
 from bench.files import reading
 from bench.lazy import safetensors
-from bench.sets.distilled import Distillation, DistilledSet, described
+from bench.sets.distilled import Distillation, DistilledSet, described, learning_rates
 
 
 def read_tensors(path: Path, *, seed: int = 0) -> DistilledSet:
-    """Return the set in a file of the tensors `images` and `labels`, whose metadata may have classes, mean, std and dataset.
+    """Return the set in a file of the tensors `images` and `labels`; its metadata may have classes, mean, std, dataset and lr.
 
     Args:
         path: the file.
         seed: the number of its distillation, which the file does not say.
 
     Raises:
-        UsageError: where it has no such tensors.
+        UsageError: if it has no such tensors.
 
     """
     with reading(path), safetensors.safe_open(path, framework="np") as file:
-        metadata = {name: _value(text) for name, text in (file.metadata() or {}).items()}
+        metadata = {name: _value(content) for name, content in (file.metadata() or {}).items()}
         if not {"images", "labels"} <= set(file.keys()):
             raise UsageError(f"tensors {', '.join(file.keys())}; valid: images and labels")
+        (lr,) = learning_rates(metadata, 1)
         return DistilledSet(
-            distillations=(Distillation.of(seed, file.get_tensor("images"), file.get_tensor("labels")),),
-            details={name: value for name, value in metadata.items() if name not in described({})},
+            distillations=(Distillation.of(seed, file.get_tensor("images"), file.get_tensor("labels"), lr),),
+            details={name: value for name, value in metadata.items() if name not in {*described({}), "lr"}},
             **described(metadata),
         )
 
 
-def _value(text: str) -> object:
-    """Return what a text of the metadata means: JSON, or, in files of other tools, itself."""
+def _value(content: str) -> object:
+    """Return what an entry of the metadata means: JSON, or, in files of other tools, itself."""
     try:
-        return json.loads(text)
+        return json.loads(content)
     except ValueError:
-        return text
+        return content

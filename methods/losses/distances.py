@@ -1,4 +1,4 @@
-"""Euclidean distances between two sets of points: fast, and right near zero."""
+"""Euclidean distances between two sets of points: fast, and accurate near zero."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CLOSE = 0.1
-"""A pair is close where its squared distance is below this part of the sum of the two squared norms: above it, the matrix
-product loses at most one decimal to cancellation."""
+"""A pair is close if its squared distance is below this fraction of the sum of the two squared norms. Above it, the matrix
+product loses at most one decimal digit to cancellation."""
 _BY_DIFFERENCES = "donot_use_mm_for_euclid_dist"
-"""The mode in which `torch.cdist` takes differences of coordinates, without a matrix product."""
+"""The mode in which `torch.cdist` computes differences of coordinates, without a matrix product."""
 
 
 def euclidean(x: Tensor, y: Tensor) -> Tensor:
@@ -21,24 +21,24 @@ def euclidean(x: Tensor, y: Tensor) -> Tensor:
 
     The gradient at coincident points is zero.
 
-    |x|² + |y|² - 2x·y is a matrix product, about five times faster than differences, but it cancels near zero. So all points
-    are first taken relative to the mean of `x`, and for close pairs, such as an image and its own copy, the distance and its
+    |x|² + |y|² - 2x·y is a matrix product, about five times faster than differences, but digits cancel near zero. So the mean
+    of `x` is first subtracted from all points, and for close pairs, such as an image and its own copy, the distance and its
     gradient are computed from differences.
     """
-    if x.device.type != "cpu":  # looking for close pairs would wait for the device
+    if x.device.type != "cpu":  # searching for close pairs would wait for the device
         return torch.cdist(x, y, compute_mode=_BY_DIFFERENCES)
     distances: Tensor = _differentiable(x, y)
     return distances
 
 
 def _distances(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
-    """Return the distances on the CPU, and keep for the gradient what it needs."""
+    """Return the distances on the CPU, and save in `ctx` what the gradient needs."""
     centred_x, centred_y = _centred(x, y)
     norms = _squared_norms(centred_x)[:, :, None] + _squared_norms(centred_y)[:, None]  # [C, n, m]
     squares = torch.baddbmm(norms, centred_x, centred_y.transpose(1, 2), alpha=-2)
     close = (squares <= _CLOSE * norms).nonzero(as_tuple=True)  # the class, row and column of each close pair
     classes, n, m = norms.shape
-    # Tight clusters have many close pairs, whose differences, listed pair by pair, would take much memory.
+    # Tight clusters have many close pairs: listing their differences pair by pair would take much memory.
     ctx.clustered = len(close[0]) > classes * (n + m)
     if ctx.clustered:
         distances = torch.cdist(x, y, compute_mode=_BY_DIFFERENCES)
@@ -51,7 +51,7 @@ def _distances(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _gradients(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of both sides: d|x - y|/dy = (y - x) / |y - x|, a matrix product too."""
+    """Return the gradients of both sides: d|x - y|/dy = (y - x) / |y - x|, summed by a matrix product."""
     x, y, distances, *close = ctx.saved_tensors
     need_x, need_y = ctx.needs_input_grad
     if ctx.clustered:
@@ -74,7 +74,7 @@ def _gradients(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | No
 def _gradient_by_differences(
     x: Tensor, y: Tensor, gradient: Tensor, *, need_x: bool, need_y: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of the needed sides for `gradient`, that of the distances, as torch's own distances give them."""
+    """Return the gradients of the needed sides, computed by torch; `gradient` `[C, n, m]` is that of the distances."""
     with torch.enable_grad():
         x, y = x.detach().requires_grad_(need_x), y.detach().requires_grad_(need_y)
         distances = torch.cdist(x, y, compute_mode=_BY_DIFFERENCES)

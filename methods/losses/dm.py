@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.cells.method import FeatureLoss, FeatureMatching, by_class
+from bench.cells.loss import FeatureLoss, by_class
+from bench.cells.method import FeatureMatching
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from bench.cells.method import FeatureLoss, FeatureMatching, by_class
+from pydantic import Field
+
+from bench.cells.loss import FeatureLoss, by_class
+from bench.cells.method import FeatureMatching
 from bench.cells.settings import Count
 from bench.errors import DistillationError
 from bench.lazy import numpy as np
@@ -22,12 +25,13 @@ class ExactTransport(FeatureLoss):
     """W1 of the two samples, exact on these atoms: min_P sum_ij P_ij |x_i - y_j| over plans with marginals 1/n and 1/m.
 
     POT's network simplex (Bonneel et al. 2011) solves each class on the CPU. The gradient goes through the costs at the optimal
-    plan (envelope theorem): dW1/dy_j = sum_i P_ij (y_j - x_i) / |y_j - x_i|, which is zero where the points coincide. Where
-    several plans are optimal, W1 has a kink; one of them is used, which gives a subgradient. `max_iterations` bounds the
-    simplex.
+    plan (envelope theorem): dW1/dy_j = sum_i P_ij (y_j - x_i) / |y_j - x_i|, in which coincident points count as zero. If
+    several plans are optimal, W1 has a kink; one of the plans is used, which gives a subgradient.
     """
 
-    max_iterations: Count = 1_000_000
+    max_iterations: Count = Field(
+        default=1_000_000, description="Iterations of the network simplex after which a cell fails as not converged."
+    )
 
     def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return W1 of each class, `[C]`, in units of the features.
@@ -38,13 +42,13 @@ class ExactTransport(FeatureLoss):
             generator: not used; this loss draws nothing.
 
         Raises:
-            DistillationError: where the simplex does not converge.
+            DistillationError: if the simplex does not converge.
 
         """
         cost = euclidean(real, syn)  # [C, n, m]
         costs = cost.detach().to("cpu", torch.float64).numpy()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # POT's log says what it warns of
+            warnings.simplefilter("ignore")  # POT's log has the same message
             plans = map_classes(self._plan, costs)  # the solver releases the interpreter's lock
         plan = torch.stack([torch.from_numpy(class_plan) for class_plan in plans]).to(cost)  # [C, n, m]
         return (plan * cost).sum((1, 2))
@@ -53,7 +57,7 @@ class ExactTransport(FeatureLoss):
         """Return an optimal plan `[n, m]` of one class for its `cost` `[n, m]`, float64."""
         n, m = cost.shape
         if not np.isfinite(cost).all():
-            return np.full((n, m), 1 / (n * m))  # under it the loss is no finite number either, which ends the cell
+            return np.full((n, m), 1 / (n * m))  # the loss is then no finite number either, which ends the cell
         plan, log = ot.emd(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=self.max_iterations, log=True)
         if log["warning"] is not None:
             raise DistillationError(f"emd: the network simplex did not converge: {log['warning']}")

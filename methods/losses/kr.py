@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.cells.method import FeatureLoss, FeatureMatching, by_class
+from pydantic import Field
+
+from bench.cells.loss import FeatureLoss, by_class
+from bench.cells.method import FeatureMatching
 from bench.cells.settings import Count, Positive
 from bench.lazy import torch
 from bench.types import Precision
@@ -27,18 +30,19 @@ class KantorovichRubinstein(FeatureLoss):
 
     By Lemma 1 of the paper f is Lipschitz with L <= clip² · hidden · sqrt(d), so the value is at most L · W1; it is not W1.
 
-    The paper gives `steps` (K2) = 100 and `critic_lr` (eta2) = 1e-3. It does not give the other settings, and these defaults
-    are ours: `hidden` = 128 (the width), `clip` = 0.01 (the truncation b), `critic_optimizer` = adam (the gradient step of its
-    pseudocode is sgd). `precision` is that of the matrix products while the critics are trained; `auto` is the run's precision,
-    and float32 outside a run.
+    The paper gives `steps` (K2) and `critic_lr` (eta2). It does not give the other settings, such as `clip` (its truncation b),
+    and their defaults are ours; the gradient step of its pseudocode is `critic_optimizer=sgd`.
     """
 
-    hidden: Count = 128
-    clip: Positive = 0.01
-    steps: Count = 100
-    critic_lr: Positive = 1e-3
-    critic_optimizer: Optimizer = "adam"
-    precision: Precision = "auto"
+    hidden: Count = Field(default=128, description="Width of the critic's hidden layer.")
+    clip: Positive = Field(default=0.01, description="Bound of the critic's parameters, which are clamped to [-clip, clip].")
+    steps: Count = Field(default=100, description="Number of steps of training a critic.")
+    critic_lr: Positive = Field(default=1e-3, description="Learning rate of the critic.")
+    critic_optimizer: Optimizer = Field(default="adam", description="Optimizer of the critic.")
+    precision: Precision = Field(
+        default="auto",
+        description="Precision of the matrix products that train critics; auto for the run's, and float32 outside a run.",
+    )
 
     def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator, context: LossContext | None = None) -> Tensor:
         """Return the loss of each class, `[C]`.
@@ -47,8 +51,8 @@ class KantorovichRubinstein(FeatureLoss):
             real: features of the real images, `[C, n, d]`.
             syn: features of the synthetic images, `[C, m, d]`.
             generator: the critics' first parameters are drawn from it.
-            context: where `real` and `syn` are of some classes only, which these are; each has the critic that it would have
-                among all.
+            context: if `real` and `syn` are features of some classes only, these classes; each has the same critic as among
+                all classes.
 
         """
         training = CriticTraining(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from bench.cells.method import FeatureLoss, FeatureMatching, by_class
+from bench.cells.loss import FeatureLoss, by_class
+from bench.cells.method import FeatureMatching
 from bench.cells.settings import Positive
 from bench.lazy import geomloss, torch
 from methods.losses.distances import euclidean
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _REAL, _SYN = 0, 1
-"""The two sets of points, as numbers."""
+"""The coordinate that says which set a point belongs to."""
 _TINY = 1e-12
 """The unit of length of a class whose points all coincide."""
 
@@ -27,19 +28,25 @@ _TINY = 1e-12
 class Sinkhorn(FeatureLoss):
     """Entropic optimal transport with cost |x - y|^p / p, at temperature (blur · median distance)^p.
 
-    `blur` is relative to the median distance between real and synthetic points of each class. So the loss of scaled features is
-    the scaled loss, and no class's loss depends on another class. `scaling` is the ratio of successive temperatures of the
-    annealing (its p-th root). `debias` subtracts the self-transport terms (Feydy et al. 2019, eq. 3); it is off, because
-    without it W1 is approached from above at small blur, and m = 1 is exact. With `p=2` the value is half the squared W2.
+    The unit of `blur` is the median distance of each class. So the loss of scaled features is the scaled loss, and no class's
+    loss depends on another class. `debias` (Feydy et al. 2019, eq. 3) is off, because without it W1 is approached
+    from above at small blur, and m = 1 is exact. With `p=2` the value is half the squared W2.
 
     The gradient holds the temperature fixed. One Sinkhorn step is taken at each temperature: the value's error is of second
-    order in 1 - scaling. The gradient's is of first order, and large where the blur is small (at 0.999 it is under 1 %).
+    order in 1 - scaling. The gradient's is of first order, and large if the blur is small (at 0.999 it is under 1 %).
     """
 
-    p: Literal[1, 2] = 1
-    blur: Positive = 0.01
-    scaling: Annotated[float, Field(ge=0.1, lt=1)] = 0.9
-    debias: bool = False
+    p: Literal[1, 2] = Field(default=1, description="Exponent of the distance in the cost.")
+    blur: Positive = Field(
+        default=0.01,
+        description="Last temperature as a length, relative to the median distance of real and synthetic points of a class.",
+    )
+    scaling: Annotated[float, Field(ge=0.1, lt=1)] = Field(
+        default=0.9, description="Ratio of the lengths of successive temperatures of the annealing."
+    )
+    debias: bool = Field(
+        default=False, description="Whether to subtract the transport of each set to itself: the Sinkhorn divergence."
+    )
 
     def __call__(self, real: Tensor, syn: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return the loss of each class, `[C]`, in units of the features to the power p.
@@ -63,7 +70,7 @@ class Sinkhorn(FeatureLoss):
             backend="tensorized",
         )
         sets = real.new_full((*real.shape[:2], 1), _REAL), syn.new_full((*syn.shape[:2], 1), _SYN)
-        with torch.set_grad_enabled(torch.is_grad_enabled()):  # geomloss switches gradients on and leaves them on
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # geomloss enables gradients, and leaves them enabled
             values: Tensor = loss(*sets)  # [C], in units of length to the p
         return values * unit.pow(self.p)
 
@@ -95,9 +102,9 @@ class Sinkhorn(FeatureLoss):
         return cost
 
     def _diameter(self, between: Tensor, unit: Tensor) -> float:
-        """Return where the annealing starts, in units of length: at the largest distance of the batch, or a bit above.
+        """Return the blur at which the annealing starts, in units of length: the largest distance of the batch, or a bit more.
 
-        It is a whole number of steps above `blur`. So the last temperatures do not depend on what the other classes are.
+        It is a whole number of steps above `blur`. So the last temperatures do not depend on the other classes.
 
         Args:
             between: the distances of real and synthetic points, `[C, n, m]`.
@@ -105,13 +112,13 @@ class Sinkhorn(FeatureLoss):
 
         """
         relative = between.flatten(1).amax(1) / unit
-        # The loss of a class in which a feature is no finite number is none either, wherever the annealing starts.
+        # If a feature of a class is no finite number, its loss is none either, whatever the start of the annealing.
         largest = max(float(relative.where(relative.isfinite(), 0).max()), 2 * self.blur)
         return self.blur * self.scaling ** -math.ceil(math.log(largest / self.blur) / -math.log(self.scaling))
 
 
 def _unit_of_length(between: Tensor) -> Tensor:
-    """Return the median of each class's distances `between`, `[C, n, m]`; their mean where the median is zero."""
+    """Return the median of each class's distances `between` `[C, n, m]`, or their mean if the median is zero: `[C]`."""
     lengths = between.flatten(1)
     median = lengths.median(1).values
     return torch.where(median > 0, median, lengths.mean(1)).clamp_min(_TINY)

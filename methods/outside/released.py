@@ -1,7 +1,8 @@
 """A distilled set of anybody's, `set:PATH`, evaluated under this suite's protocol beside its own methods.
 
-The set is a file or folder in one of the forms of `bench.sets`. It fills the cells of its own IPC, on the dataset that its
-images fit. Seed `s` takes the distillation of that number. Images are brought from their own normalisation to the dataset's.
+The set is a file or folder in one of the forms of `bench.sets`. It has the cells of its own IPC, on the dataset that its images
+fit. Seed `s` takes the distillation of that number. Images are brought from their own normalisation to the dataset's. If each
+distillation carries a learning rate, `--set eval.lr=own` trains with it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from bench.cells.method import Method
-from bench.cells.settings import Settings
+from bench.cells.settings import Settings, Valid
 from bench.errors import UsageError
 from bench.files import DataWarning
 from bench.lazy import torch
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
     from bench.types import Bundle, Shaped
 
 PREFIX = "set:"
-"""What names a set on the command line, and the method that it becomes."""
+"""With what the spelling of a set on the command line begins, and the name of its method."""
+
+_NUMBERS = "a number for each channel, with commas between"
 
 
 def _as_numbers(values: object) -> object:
-    """Return the numbers that texts stand for; raise `ValueError` where one is none."""
+    """Return the numbers that were typed; raise `ValueError` if one is no number."""
     if not isinstance(values, tuple):
         return values
     try:
@@ -45,23 +48,26 @@ def _as_numbers(values: object) -> object:
     except ValueError:
         numbers = (math.nan,)
     if not all(map(math.isfinite, numbers)):
-        raise ValueError("valid: a number for each channel, with commas between")
+        raise ValueError(f"valid: {_NUMBERS}")
     return numbers
 
 
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_as_numbers)]
+Numbers = Annotated[tuple[float, ...], Valid(_NUMBERS), BeforeValidator(_as_numbers)]
 
 
 class Released(Settings):
-    """What a file does not say, or says wrongly.
+    """What a file does not say, or says wrongly."""
 
-    `mean`, `std`: by which each channel of its images was normalised, pixel / 255 = image · std + mean; 0 and 1 for images from
-    0 to 1. `dataset`: which dataset of the run it belongs to; it decides no number.
-    """
-
-    mean: Numbers | None = None
-    std: Numbers | None = None
-    dataset: Annotated[str | None, Field(exclude=True)] = None
+    mean: Numbers | None = Field(
+        default=None,
+        description="Mean of each channel, pixel / 255 = image * std + mean, 0 for images from 0 to 1; none for the file's.",
+    )
+    std: Numbers | None = Field(
+        default=None, description="Deviation of each channel, likewise, 1 for images from 0 to 1; none for the file's."
+    )
+    dataset: str | None = Field(
+        default=None, exclude=True, description="Dataset of the run that the set belongs to; it decides no number."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +82,7 @@ class ReleasedSet(Method):
         return ipc == self.content.ipc and not self._misfit(source, settings)
 
     def check(self, sources: Sequence[Shaped], ipcs: Sequence[int], seeds: Sequence[int], settings: Released) -> None:
-        """Raise `UsageError` where the set fills no cell of a grid, or lacks a seed; warn where something is assumed.
+        """Raise `UsageError` if the set has no cell of a grid, or lacks a seed; warn if something is assumed.
 
         Args:
             sources: the datasets.
@@ -99,18 +105,18 @@ class ReleasedSet(Method):
             raise UsageError(f"--ipc {asked}: {self.citation!r} has {content.ipc} images a class; valid: --ipc {content.ipc}")
         missing = [seed for seed in seeds if seed not in content.seeds]
         if missing:
-            there = ",".join(map(str, content.seeds))
-            raise UsageError(f"--seeds: {self.citation!r} has no distillation of seed {missing[0]}; valid: --seeds {there}")
+            valid = ",".join(map(str, content.seeds))
+            raise UsageError(f"--seeds: {self.citation!r} has no distillation of seed {missing[0]}; valid: --seeds {valid}")
         self._check_normalisation(settings)
-        for text in dict.fromkeys(text for source in fitting for text in self.assumptions(source, settings)):
-            warnings.warn(f"{self.citation!r}: {text}", DataWarning, stacklevel=2)
+        for assumed in dict.fromkeys(line for source in fitting for line in self.assumptions(source, settings)):
+            warnings.warn(f"{self.citation!r}: {assumed}", DataWarning, stacklevel=2)
 
     def spelled_at(self, path: Path) -> str:
         """Return how the command line names the set when it is at `path`."""
         return f"{PREFIX}{path}"
 
     def _misfit(self, source: Shaped, settings: Released) -> str:
-        """Return why the set is none of a dataset, or an empty text."""
+        """Return why the set is none of a dataset; an empty string if it is one."""
         content, count = self.content, len(source.classes)
         dataset = settings.dataset or content.dataset
         if dataset and dataset != source.name:
@@ -126,20 +132,20 @@ class ReleasedSet(Method):
         return ""
 
     def _check_normalisation(self, settings: Released) -> None:
-        """Raise `UsageError` where the normalisation is not to be had, or what is said of it cannot be."""
+        """Raise `UsageError` if the normalisation is missing, or what is said of it cannot be true."""
         content, owner = self.content, f"--set {self.name}"
-        said = {name: value for name, value in (("mean", settings.mean), ("std", settings.std)) if value is not None}
-        if said and content.in_pixels:
-            raise UsageError(f"{owner}.{next(iter(said))}: its images are pixels from 0 to 255; valid: no mean and no std")
-        if len(said) == 1:
-            raise UsageError(f"{owner}.{next(iter(said))}: one without the other; valid: both mean and std")
-        for name, values in said.items():
+        typed = {name: value for name, value in (("mean", settings.mean), ("std", settings.std)) if value is not None}
+        if typed and content.in_pixels:
+            raise UsageError(f"{owner}.{next(iter(typed))}: its images are pixels from 0 to 255; valid: no mean and no std")
+        if len(typed) == 1:
+            raise UsageError(f"{owner}.{next(iter(typed))}: one without the other; valid: both mean and std")
+        for name, values in typed.items():
             if len(values) != content.shape[0]:
                 count = content.shape[0]
-                raise UsageError(f"{owner}.{name}={_text(values)}: {len(values)} values; valid: {count}, one for each channel")
+                raise UsageError(f"{owner}.{name}={_typed(values)}: {len(values)} values; valid: {count}, one for each channel")
         if settings.std and min(settings.std) <= 0:
-            raise UsageError(f"{owner}.std={_text(settings.std)}; valid: numbers above 0")
-        if not (said or content.in_pixels or content.mean or content.family):
+            raise UsageError(f"{owner}.std={_typed(settings.std)}; valid: numbers above 0")
+        if not (typed or content.in_pixels or content.mean or content.family):
             raise UsageError(
                 f"--methods {self.citation!r}: its images are floats, and nothing says how they were normalised; "
                 f"valid: {owner}.mean=... {owner}.std=..., for example 0 and 1 for images from 0 to 1"
@@ -159,34 +165,35 @@ class ReleasedSet(Method):
             yield f"it calls a class {other[0]!r} that {source.name!r} calls {other[1]!r}; labels are taken by number"
 
 
-def released_method(text: str) -> ReleasedSet:
-    """Return the method of a distilled set; raise `UsageError` where it cannot be read, or is none.
+def released_method(spelling: str) -> ReleasedSet:
+    """Return the method of a distilled set; raise `UsageError` if it cannot be read, or is none.
 
     Args:
-        text: `set:PATH`, a file or folder in one of the forms of `bench.sets`.
+        spelling: `set:PATH`, a file or folder in one of the forms of `bench.sets`.
 
     """
-    path = Path(text.removeprefix(PREFIX))
+    path = Path(spelling.removeprefix(PREFIX))
     try:
         content = read_set(path)
     except UsageError as error:
-        raise UsageError(f"--methods {text!r}: {error}") from error
+        raise UsageError(f"--methods {spelling!r}: {error}") from error
     stem = path.stem if path.is_file() else path.resolve().name
     name = PREFIX + re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")
     return ReleasedSet(
         name=name,
         label=name,
-        citation=text,
-        spelling=text,
+        citation=spelling,
+        spelling=spelling,
         procedure=partial(distillation, content),
         code=content.digest,
+        learns_lr=bool(content.lrs),
         content=content,
         files=(path,),
     )
 
 
 def distillation(content: DistilledSet, task: Task) -> SyntheticSet:
-    """Return the distillation of the cell's seed, in the dataset's normalised units and with its labels."""
+    """Return the distillation of the cell's seed, in the dataset's normalised units, with its labels and learning rate."""
     distilled, device, settings = content.distillations[content.seeds.index(task.spec.seed)], task.compute.device, task.settings
     images, labels = torch.from_numpy(distilled.images), torch.from_numpy(distilled.labels)
     if content.in_pixels:
@@ -194,7 +201,7 @@ def distillation(content: DistilledSet, task: Task) -> SyntheticSet:
     else:
         images = renormalised(images, settings.mean or content.mean, settings.std or content.std, task.bundle)
     labels = _in_order_of(task.bundle.classes, labels, content.classes)
-    return SyntheticSet(images.to(device), labels.to(device))
+    return SyntheticSet(images.to(device), labels.to(device), lr=distilled.lr)
 
 
 def _in_order_of(classes: Sequence[str], labels: Tensor, own: Sequence[str]) -> Tensor:
@@ -213,7 +220,7 @@ def _in_order_of(classes: Sequence[str], labels: Tensor, own: Sequence[str]) -> 
 
 
 def renormalised(images: Tensor, mean: Sequence[float], std: Sequence[float], bundle: Bundle) -> Tensor:
-    """Return images in the normalised units of a dataset; they stay bit-equal where they have these already.
+    """Return images in the normalised units of a dataset; they stay bit-equal if they have these already.
 
     Args:
         images: float32 `[N, channels, H, W]`.
@@ -230,5 +237,6 @@ def renormalised(images: Tensor, mean: Sequence[float], std: Sequence[float], bu
     return ((images.double() * scale + shift - own_mean) / own_std).float()
 
 
-def _text(values: Any) -> str:
+def _typed(values: Any) -> str:
+    """Return numbers as the command line takes them."""
     return ",".join(f"{value:g}" for value in values)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from bench.cells.method import Method
 from bench.cells.protocol import Augment, NetworkName, Start
-from bench.cells.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings, checked_by
+from bench.cells.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings, Valid, checked_by
 from bench.errors import UsageError
 
 _MILESTONES = (0.6, 0.8, 0.9)  # 1200, 1600 and 1800 of the published 2000 iterations
@@ -25,37 +25,36 @@ def _check_layers(name: str) -> str:
 
 
 class LayerAlignment(Settings):
-    """The settings of CAFE, as published, but for the two limits.
+    """The settings of CAFE, as published, but for the limits `outer_limit` and `inner_limit`.
 
-    `iterations` networks; `real_batch` images a class; `lr_images` (halved after 0.6, 0.8 and 0.9 of the iterations) and
-    `momentum` of SGD on the images, `lr_network` of plain SGD on the network; `early_weight` of each ReLU but the last,
-    `late_weight` of the last ReLU and of the features, `discrimination_weight`; `query_batch` images a class for each accuracy
-    (a fraction), the last `window` of which must range under `outer_range` or over `inner_range`; `start` and `augment` as in
-    the protocol's section `match`. `network` is a ConvNet, whose layers are matched.
-
-    `outer_limit` steps on the images and `inner_limit` epochs between two of them are the most there are. The authors' code
-    has no limits, and does not end where accuracy stands still.
+    The authors' code has no limits, and does not end if accuracy stops changing.
     """
 
-    iterations: NonNegativeInt = 2000
-    real_batch: Count = 256
-    lr_images: Positive = 0.1
-    momentum: Fraction = 0.5
-    lr_network: Positive = 0.01
-    early_weight: NonNegative = 0.1
-    late_weight: NonNegative = 1.0
-    discrimination_weight: NonNegative = 0.01
-    query_batch: Count = 128
-    window: Annotated[int, Field(ge=2)] = 10
-    outer_range: Positive = 0.04
-    inner_range: NonNegative = 0.03
-    outer_limit: Count = 100
-    inner_limit: Count = 100
+    iterations: NonNegativeInt = Field(default=2000, description="Number of networks, drawn one after another.")
+    real_batch: Count = Field(default=256, description="Real images of each class in a step.")
+    lr_images: Positive = Field(
+        default=0.1, description="Learning rate of SGD on the images, halved after 0.6, 0.8 and 0.9 of the iterations."
+    )
+    momentum: Fraction = Field(default=0.5, description="Momentum of SGD on the images.")
+    lr_network: Positive = Field(default=0.01, description="Learning rate of plain SGD on the network.")
+    early_weight: NonNegative = Field(default=0.1, description="Weight of the maps after each ReLU but the last.")
+    late_weight: NonNegative = Field(default=1.0, description="Weight of the maps after the last ReLU, and of the features.")
+    discrimination_weight: NonNegative = Field(default=0.01, description="Weight of the discrimination loss.")
+    query_batch: Count = Field(default=128, description="Real images of each class on which an accuracy is taken.")
+    window: Annotated[int, Field(ge=2)] = Field(default=10, description="Number of the last accuracies whose range is taken.")
+    outer_range: Positive = Field(
+        default=0.04, description="Range of accuracies, as fractions, below which the steps under a network end."
+    )
+    inner_range: NonNegative = Field(
+        default=0.03, description="Range of accuracies, as fractions, above which training between two steps ends."
+    )
+    outer_limit: Count = Field(default=100, description="Steps on the images under a network at most.")
+    inner_limit: Count = Field(default=100, description="Epochs of training between two steps at most.")
     start: Start = "noise"
     augment: Augment = "none"
-    network: Annotated[
-        NetworkName, Field(description="convnet, or a variant of it such as convnet-d4"), checked_by(_check_layers)
-    ] = "convnet"
+    network: Annotated[NetworkName, Valid("convnet, or a variant of it such as convnet-d4"), checked_by(_check_layers)] = Field(
+        default="convnet", description="Network whose layers are matched, a ConvNet."
+    )
 
     def layer_weights(self, depth: int) -> tuple[float, ...]:
         """Return the weights of the maps after each of `depth` ReLUs, and of the features: 0.1, 0.1, 1, 2 at depth 3.
@@ -66,7 +65,7 @@ class LayerAlignment(Settings):
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate on the images at `iteration`."""
-        passed = sum(iteration >= part * self.iterations for part in _MILESTONES)
+        passed = sum(iteration >= milestone * self.iterations for milestone in _MILESTONES)
         return self.lr_images * _DECAY**passed
 
 

@@ -4,9 +4,9 @@ Each iteration draws a network θ and alternates a step of SGD on the images S w
 
     sum over layers l of w_l |mean psi_l(T_c) - mean psi_l(S_c)|²  +  w_d · cross-entropy(psi(T) · (mean psi(S_c))ᵀ),
 
-both summed over classes c (`alignment`, `discrimination`). The accuracy of θ on real images ("queries") says how long: training
-θ ends when the last `window` accuracies range over more than `inner_range`, the iteration when those after the last `window`
-steps on S range over less than `outer_range`.
+both summed over classes c (`alignment`, `discrimination`). The accuracy of θ on real images ("queries") decides how long each
+loop runs: training θ ends if the range of the last `window` accuracies is above `inner_range`, and the iteration ends if the
+range of the accuracies after the last `window` steps on S is below `outer_range`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from methods.procedures.cafe import LayerAlignment
 
 
 def alignment(real: Sequence[Tensor], syn: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return the sum over layers of weight · |real - syn|², a scalar, of class means `[C, ...]`, a tensor a layer.
+    """Return the sum over layers of weight · |real - syn|², a scalar; class means `[C, ...]`, one tensor a layer.
 
     Wang et al. 2022, layer-wise feature alignment: summed over classes and units, not averaged.
     """
@@ -48,15 +48,19 @@ def discrimination(real: Tensor, centres: Tensor) -> Tensor:
 
 
 @dataclass
-class Watch:
-    """The last `size` accuracies."""
+class AccuracyWindow:
+    """The last `size` accuracies, as fractions."""
 
     size: int
     values: list[float] = field(default_factory=list)
 
-    def spread(self, accuracy: float) -> float | None:
-        """Take an accuracy; return the range of the last `size`, or None where there are fewer."""
+    def add(self, accuracy: float) -> None:
+        """Add an accuracy, and drop the oldest if there are now more than `size`."""
         self.values = [*self.values, accuracy][-self.size :]
+
+    @property
+    def range(self) -> float | None:
+        """The highest minus the lowest of the last `size` accuracies; None if there are fewer."""
         return max(self.values) - min(self.values) if len(self.values) == self.size else None
 
 
@@ -64,7 +68,7 @@ class Aligner:
     """The loop of CAFE for one cell."""
 
     def __init__(self, task: Task) -> None:
-        """Place the images at their start."""
+        """Initialise the images, the optimizer and the kernels."""
         settings: LayerAlignment = task.settings
         self.task, self.settings, self.network = task, settings, task.network(settings.network)
         self.start = starting_images(task, settings.start)
@@ -73,7 +77,7 @@ class Aligner:
         self.optimizer = torch.optim.SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
         self.batches = Batches(task, self.network, real_batch=settings.real_batch, augment=settings.augment)
         self.weights = settings.layer_weights(self.network.depth)
-        self.counters = {"steps": 0, "queries": 0}  # steps on the images, and accuracies asked for
+        self.counters = {"steps": 0, "queries": 0}  # steps on the images, and accuracies measured
 
         fewest = settings.iterations * settings.window  # steps on the images
         flops = self.network.flops * float(classes) * fewest
@@ -90,8 +94,8 @@ class Aligner:
         sums: list[list[Tensor]] = []
         features = []
         with torch.no_grad():
-            for part in images:
-                nhwc = self.task.compute.cast(part).contiguous(memory_format=torch.channels_last)
+            for class_images in images:
+                nhwc = self.task.compute.cast(class_images).contiguous(memory_format=torch.channels_last)
                 chunks = [self.layers_kernel(piece, *weights.all) for piece in nhwc.split(chunk)]
                 sums.append([torch.stack(maps).sum(0) for maps in list(zip(*chunks, strict=True))[:-1]])
                 features.append(torch.cat([outputs[-1] for outputs in chunks]))
@@ -118,7 +122,7 @@ class Aligner:
         return loss.detach()
 
     def accuracy(self, weights: Weights) -> float:
-        """Return the fraction of a fresh draw of real images, of all classes alike, that the network gets right."""
+        """Return the fraction of correctly classified images in a new real batch, with the same number of images a class."""
         images = self.batches.images("query", self.counters["queries"], self.settings.query_batch)  # [C, n, channels, H, W]
         self.counters["queries"] += 1
         frozen = weights.detached()
@@ -128,34 +132,34 @@ class Aligner:
         return float((predicted == labels).float().mean())
 
     def train(self, weights: Weights, optimizer: torch.optim.Optimizer, generators: Generators) -> None:
-        """Train the network on the images until its accuracy has moved, or for `inner_limit` epochs.
+        """Train the network on the images until its accuracy has changed, or for `inner_limit` epochs.
 
         Args:
-            weights: the network's, which are changed in place.
+            weights: the network's; they are changed in place.
             optimizer: of these weights.
-            generators: what the order of the images is drawn from.
+            generators: the order of the images is drawn from them.
 
         """
-        watch = Watch(self.settings.window)
+        window = AccuracyWindow(self.settings.window)
         for _ in range(self.settings.inner_limit):
             self.trainer.epoch(self.images.detach().flatten(0, 1), weights, optimizer, generators)
-            spread = watch.spread(self.accuracy(weights))
-            if spread is not None and spread > self.settings.inner_range:
+            window.add(self.accuracy(weights))
+            if window.range is not None and window.range > self.settings.inner_range:
                 break
 
     def iteration(self, number: int, recorder: Recorder) -> None:
-        """Match under one network until its accuracy stands still, or for `outer_limit` steps."""
+        """Match under one network until its accuracy no longer changes, or for `outer_limit` steps."""
         weights = self.batches.network(number).trainable()
         optimizer = sgd(weights, self.trainer.settings)
         generators = [self.task.streams.generator("inner", number)]
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(number)
-        watch, losses = Watch(self.settings.window), []
+        window, losses = AccuracyWindow(self.settings.window), []
         for turn in range(self.settings.outer_limit):
             losses.append(self.step(weights, recorder))
             with recorder.stopwatch.stage("update"):
-                spread = watch.spread(self.accuracy(weights))
-                if spread is not None and spread < self.settings.outer_range:
+                window.add(self.accuracy(weights))
+                if window.range is not None and window.range < self.settings.outer_range:
                     break
                 if turn < self.settings.outer_limit - 1:
                     self.train(weights, optimizer, generators)
@@ -163,7 +167,7 @@ class Aligner:
 
 
 def align_features(task: Task) -> SyntheticSet:
-    """Distill by aligning features of all layers; raise `DistillationError` where the loss is no finite number.
+    """Distill by aligning features of all layers; raise `DistillationError` if the loss is no finite number.
 
     The loss of an iteration is the mean over its steps on the images.
     """

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -28,25 +28,29 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class GradientMatching(Settings):
-    """The settings of DC, as published.
+    """The settings of DC, as published. A cell's description has the numbers instead of the budget."""
 
-    `iterations` networks; `outer` steps on the images under each and `inner` epochs of training between them, None being the
-    numbers of the `budget` (`loops`): the `published` ones, or `short` ones for two CPU cores; `real_batch` images a class;
-    `lr_images` and `momentum` of SGD on the images, `lr_network` of plain SGD on the network; `start`, `augment` and `network`
-    as in the protocol's section `match`. A cell's description has the numbers in place of the budget.
-    """
-
-    budget: Annotated[Literal["published", "short"], Field(exclude=True)] = "published"
-    iterations: NonNegativeInt | None = _NETWORKS
-    outer: Count | None = None
-    inner: Count | None = None
-    real_batch: Count = 256
-    lr_images: Positive = 0.1
-    momentum: Fraction = 0.5
-    lr_network: Positive = 0.01
+    budget: Literal["published", "short"] = Field(
+        default="published",
+        exclude=True,
+        description="Numbers of networks, steps and epochs that are not set: published, or short for two CPU cores.",
+    )
+    iterations: NonNegativeInt | None = Field(
+        default=_NETWORKS, description="Number of networks, drawn one after another; none for that of the budget."
+    )
+    outer: Count | None = Field(
+        default=None, description="Steps on the images under each network; none for the number of the budget at the IPC."
+    )
+    inner: Count | None = Field(
+        default=None, description="Epochs of training between two steps; none for the number of the budget at the IPC."
+    )
+    real_batch: Count = Field(default=256, description="Real images of each class in a step.")
+    lr_images: Positive = Field(default=0.1, description="Learning rate of SGD on the images.")
+    momentum: Fraction = Field(default=0.5, description="Momentum of SGD on the images.")
+    lr_network: Positive = Field(default=0.01, description="Learning rate of plain SGD on the network.")
     start: Start = "noise"
     augment: Augment = "none"
-    network: NetworkName = "convnet"
+    network: NetworkName = Field(default="convnet", description="Network whose gradients are matched.")
 
     def loops(self, ipc: int) -> tuple[int, int, int]:
         """Return the numbers of networks, outer steps and inner epochs: those set, else those of the budget.
@@ -61,9 +65,9 @@ class GradientMatching(Settings):
         return networks if self.iterations is None else self.iterations, self.outer or outer, self.inner or inner
 
     def at_ipc(self, ipc: int) -> Self:
-        """Return the settings with the numbers of the budget, where none are set, for this many images a class.
+        """Return the settings with the numbers of the budget, if none are set, for this number of images a class.
 
-        The published loops stay open, as `loops` says.
+        In the published budget `outer` and `inner` stay None; `loops` returns them.
         """
         networks, outer, inner = self.loops(ipc)
         if self.budget == "published":
@@ -74,7 +78,7 @@ class GradientMatching(Settings):
 class SiameseGradientMatching(GradientMatching):
     """The settings of DSA, as published: DC's, but for real images as the start, and augmentation.
 
-    The augmentation serves the inner epochs too, where its parameters are drawn for each image, as in evaluation.
+    The inner epochs are augmented too; their parameters are drawn for each image, as in evaluation.
     """
 
     start: Start = "real"

@@ -4,10 +4,10 @@ Each iteration draws a network θ and takes `outer` steps on the images S, with 
 
     S <- S - lr_images · v,   v <- momentum · v + grad_S sum_c D(grad_θ L(A(T_c); θ), grad_θ L(A(S_c); θ))
 
-L is the mean cross-entropy, T_c a real batch of class c, A its augmentation: none in DC, one drawn for both in DSA (Zhao and
+L is the mean cross-entropy, T_c a real batch of class c, A its augmentation: none in DC; in DSA the same for both (Zhao and
 Bilen 2021). D is `gradient_distance`.
 
-If several processes share a cell, each takes the gradients of its own classes. All train the same θ on all images, with the
+If several processes share a cell, each computes the gradients of its own classes. All train the same θ on all images, with the
 same draws.
 """
 
@@ -30,22 +30,22 @@ from bench.networks.weights import Weights
 from bench.types import SyntheticSet
 from methods.procedures.gradient import GradientMatching
 
-_EPSILON = 1e-6  # the field's
+_EPSILON = 1e-6  # as in the authors' code
 
 
 def gradient_distance(real: Sequence[Tensor], syn: Sequence[Tensor]) -> Tensor:
     """Return the sum over weights and their rows of 1 - <g, h> / (|g| |h| + 1e-6), a scalar.
 
     `real` and `syn` are gradients of weights, `[rows, ...]`: a row is an output channel of a convolution or an output of the
-    linear layer. (Biases and norms count nothing in the authors' code.) A row of zeros is at distance 1 of any other.
+    linear layer. (The authors' code leaves biases and norms out.) A row of zeros is at distance 1 from any other.
     Zhao, Mopuri and Bilen 2021, "Gradient matching loss".
     """
-    parts = []
+    distances = []
     for g, h in zip(real, syn, strict=True):
         g, h = g.flatten(1), h.flatten(1)  # [rows, columns]
         cosine = (g * h).sum(1) / (g.norm(dim=1) * h.norm(dim=1) + _EPSILON)  # [rows]
-        parts.append((1 - cosine).sum())
-    return torch.stack(parts).sum()
+        distances.append((1 - cosine).sum())
+    return torch.stack(distances).sum()
 
 
 def matched_weights(weights: Weights) -> list[Tensor]:
@@ -58,8 +58,8 @@ def real_gradients(
 ) -> list[Tensor]:
     """Return the gradients of the mean cross-entropy of a class's real images.
 
-    Classes are taken one by one, in compiled chunks that stay in cache: all at once, by `vmap`, the same arithmetic took three
-    times as long on the CPU. (On a GPU, unmeasured, the 256 images of one class should be work enough.)
+    One class at a time, in compiled chunks that fit into the cache: all classes at once, with `vmap`, took three times as long
+    on the CPU. (Not measured on a GPU, for which the 256 images of one class should be enough work.)
 
     Args:
         compute: the device and precision.
@@ -67,7 +67,7 @@ def real_gradients(
         images: `[n, channels, H, W]`.
         label: their class.
         weights: the network's.
-        chunk: how many images to take at once.
+        chunk: the number of images in a forward pass.
 
     Returns:
         A gradient for each of the `matched_weights`.
@@ -76,8 +76,8 @@ def real_gradients(
     parameters = matched_weights(weights)
     total = [torch.zeros_like(parameter) for parameter in parameters]
     labels = torch.full((len(images),), label, device=images.device)
-    for part in compute.weighted(images, labels, chunk):
-        torch._foreach_add_(total, torch.autograd.grad(kernel(*part, *weights.all), parameters))
+    for inputs in compute.weighted(images, labels, chunk):
+        torch._foreach_add_(total, torch.autograd.grad(kernel(*inputs, *weights.all), parameters))
     return total
 
 
@@ -104,7 +104,7 @@ class GradientLoop:
     """The loop of DC and DSA for one cell."""
 
     def __init__(self, task: Task) -> None:
-        """Place the images at their start."""
+        """Initialise the images, the optimizer and the kernel."""
         settings: GradientMatching = task.settings
         self.task = task
         self.network = task.network(settings.network)
@@ -128,13 +128,13 @@ class GradientLoop:
         self.recorder.add_state("optimizer", self.optimizer)
 
     def iteration(self, number: int) -> None:
-        """Take all outer steps under one network; the iteration's loss is the mean over them of the sum over the classes."""
+        """Take all outer steps under one network; the iteration's loss is their mean of the sum over the classes."""
         weights = self.batches.network(number).trainable()
         optimizer = sgd(weights, self.trainer.settings)
         generators = [self.task.streams.generator("inner", number)]
         losses = []
         for turn in range(self.outer):
-            # Steps on the images are counted through, so that with one outer step the draws are those of feature matching.
+            # Steps are numbered over all networks: with one outer step, the draws are those of feature matching.
             losses.append(self.step(number * self.outer + turn, weights))
             with self.recorder.stopwatch.stage("update"):
                 for _ in range(self.inner if turn < self.outer - 1 else 0):
@@ -149,15 +149,15 @@ class GradientLoop:
         with stopwatch.stage("features"):
             real = self.batches.real(step, draws)
             targets = [
-                real_gradients(self.task.compute, self.kernel, network.resize(part), label, weights, chunk=self.chunk)
-                for label, part in zip(labels, real, strict=True)
+                real_gradients(self.task.compute, self.kernel, network.resize(images), label, weights, chunk=self.chunk)
+                for label, images in zip(labels, real, strict=True)
             ]
         losses, slopes = [], []
         with stopwatch.stage("loss"):
             syn = self.batches.augmentation.apply(self.images[self.batches.share], draws)
-            # Class by class, so that one class's graph is held at a time.
-            for label, target, part in zip(labels, targets, syn.detach(), strict=True):
-                leaf = part.requires_grad_()
+            # Class by class, so that only one class's graph is in memory.
+            for label, target, images in zip(labels, targets, syn.detach(), strict=True):
+                leaf = images.requires_grad_()
                 loss = class_loss(network, target, network.resize(leaf), label, weights)
                 slopes.append(torch.autograd.grad(loss, leaf)[0])
                 losses.append(loss.detach())
@@ -169,7 +169,7 @@ class GradientLoop:
 
 
 def match_gradients(task: Task) -> SyntheticSet:
-    """Distill by matching gradients; raise `DistillationError` where the loss is no finite number."""
+    """Distill by matching gradients; raise `DistillationError` if the loss is no finite number."""
     loop = GradientLoop(task)
     for number in loop.recorder.steps():
         loop.iteration(number)

@@ -1,13 +1,13 @@
 """Coresets: real images chosen by the features of a network that was trained on the full training set.
 
-A *rule* chooses rows of one class's features. The network, its training, its augmentation and the evaluation are the engine's;
-the rules alone differ, and all of them see the same network at a seed and IPC.
+A *rule* chooses rows of one class's features. The network, its training, its augmentation and the evaluation are the engine's:
+only the rules differ, and all rules use the same network at a seed and IPC.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field
 
@@ -33,14 +33,14 @@ STAGE = "selection"
 
 
 class Rule(Protocol):
-    """How a coreset is chosen from the features of one class."""
+    """Chooses a coreset from the features of one class."""
 
     def __call__(self, features: Tensor, count: int, *, generator: Generator) -> Tensor:
         """Return the indices of the chosen rows.
 
         Args:
             features: of all images of a class, `[n, d]`.
-            count: how many to choose.
+            count: the number of rows to choose.
             generator: a CPU generator, for every draw of the rule.
 
         Returns:
@@ -56,10 +56,10 @@ class FeatureNetwork(Settings):
     The short profiles train less: the features need no last percent of accuracy.
     """
 
-    epochs: Annotated[
-        Count | None, Field(description="Epochs of training the network of the features; none for whole.epochs.")
-    ] = None
-    network: Annotated[NetworkName, Field(description="The network of the features.")] = "convnet"
+    epochs: Count | None = Field(
+        default=None, description="Number of epochs of training the network of the features; none for whole.epochs."
+    )
+    network: NetworkName = Field(default="convnet", description="Network of the features.")
 
 
 def coreset(*, rule: Rule, **facts: Any) -> Method:

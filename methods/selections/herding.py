@@ -15,7 +15,7 @@ def herding(features: Tensor, count: int, *, generator: Generator) -> Tensor:
     """Choose greedily so that the mean of the chosen rows stays near the mean mu of all.
 
     The i-th choice, from 0, is argmin_x |(i+1) mu - sum of the chosen - x|, without repetition. It is deterministic; the first
-    choices do not depend on `count`. (The argmax that stands in another implementation chooses the farthest.) See `Rule`.
+    choices do not depend on `count`. (Another implementation has argmax here, which chooses the farthest.) See `Rule`.
     """
     mean, total = features.mean(0), torch.zeros_like(features[0])  # [d], [d]
     free = torch.ones(len(features), dtype=torch.bool, device=features.device)

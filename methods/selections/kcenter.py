@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 def kcenter(features: Tensor, count: int, *, generator: Generator) -> Tensor:
-    """Choose the row nearest to the mean, then each time the one farthest from its nearest chosen one (Gonzalez 1985).
+    """Choose the row nearest to the mean, then repeatedly the row farthest from all chosen rows (Gonzalez 1985).
 
-    So the largest distance of a row to its nearest choice is at most twice the least possible with `count` choices (as a
-    coreset: Sener and Savarese 2018). It is deterministic; the first choices do not depend on `count`. See `Rule`.
+    The largest distance of a row to its nearest chosen row is at most twice the least possible with `count` rows (as a coreset:
+    Sener and Savarese 2018). It is deterministic; the first choices do not depend on `count`. See `Rule`.
     """
     index = distances(features.mean(0, keepdim=True), features)[0].argmin()
     nearest = torch.full_like(features[:, 0], torch.inf)  # [n], distance to the nearest chosen row
     chosen = [index]
     for _ in range(count - 1):
         nearest = nearest.minimum(distances(features[index][None], features)[0])
-        nearest[index] = -1  # below the 0 of a duplicate, so that no row is chosen twice
+        nearest[index] = -1  # below 0, the distance of a duplicate, so that no row is chosen twice
         index = nearest.argmax()
         chosen.append(index)
     return torch.stack(chosen)

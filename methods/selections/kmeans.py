@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 def kmeans(features: Tensor, count: int, *, generator: Generator) -> Tensor:
     """Choose the row nearest to each centroid of k-means, k = `count` (scikit-learn: Lloyd's algorithm, one k-means++ start).
 
-    Where a centroid's nearest row has been chosen for an earlier one, the next nearest is taken. See `Rule`.
+    If a centroid's nearest row has been chosen for an earlier centroid, the next nearest is taken. See `Rule`.
     """
     seed = int(torch.randint(2**31, (), generator=generator))
-    # More threads add up in the order in which they end, and the same seed would not mean the same bits.
+    # Several threads would add in the order in which they finish: the same seed would not give the same bits.
     with threadpoolctl.threadpool_limits(limits=1, user_api="openmp"):
         clusters = sklearn.cluster.KMeans(n_clusters=count, n_init=1, random_state=seed).fit(features.cpu().numpy())
     return nearest_rows(torch.from_numpy(clusters.cluster_centers_).to(features), features)
 
 
 def nearest_rows(centroids: Tensor, features: Tensor) -> Tensor:
-    """Return for each of `centroids` `[k, d]`, in turn, the nearest of the rows of `features` `[n, d]` not yet taken: `[k]`."""
+    """Return for each centroid `[k, d]`, in turn, the nearest row of `features` `[n, d]` that is not taken: indices `[k]`."""
     apart, chosen = distances(centroids, features), []  # [k, n]
     for row in apart:
         chosen.append(row.argmin())

@@ -16,7 +16,7 @@ from reports.statistics.variance import statistics
 from reports.tables.table import environment, number
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-"""The Hub's words for how many rows there are."""
+"""The Hub's names for the number of rows."""
 
 _TESTED_ON = {
     "test": "the test set",
@@ -32,12 +32,12 @@ def write_card(path: Path, content: DistilledSet, *, title: str, records: Sequen
         path: the file.
         content: the set.
         title: its name for readers.
-        records: those of its seeds, for how it was made.
+        records: of its seeds; they say how it was made.
 
     """
     head = yaml.safe_dump(front_matter(content, title), sort_keys=False, allow_unicode=True)
     first = records[0]
-    text = (
+    card = (
         environment()
         .get_template("dataset_card.md")
         .render(
@@ -50,7 +50,7 @@ def write_card(path: Path, content: DistilledSet, *, title: str, records: Sequen
             settings=yaml.safe_dump(content.details["settings"], sort_keys=False, allow_unicode=True),
         )
     )
-    path.write_text(text, encoding="utf-8")
+    path.write_text(card, encoding="utf-8")
 
 
 def _accuracy(network: str, records: Sequence[RunRecord]) -> dict[str, str]:
@@ -74,15 +74,15 @@ def _accuracy(network: str, records: Sequence[RunRecord]) -> dict[str, str]:
 
 
 def front_matter(content: DistilledSet, title: str) -> dict[str, Any]:
-    """Return what the Hub reads of a card: licence, task, columns with the names of the classes, and files."""
-    rows = sum(len(one.images) for one in content.distillations)
+    """Return what the Hub reads from a card: licence, task, columns with the names of the classes, and files."""
+    rows = sum(len(distillation.images) for distillation in content.distillations)
     return {
         "pretty_name": title,
         "license": "other",
         "license_name": "as-the-original-images",
         "task_categories": ["image-classification"],
         "tags": ["dataset-distillation", "dataset-condensation"],
-        "size_categories": [next((words for most, words in _SIZES if rows < most), "n>1M")],
+        "size_categories": [next((size for most, size in _SIZES if rows < most), "n>1M")],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "*.parquet"}]}],
         "dataset_info": {"features": _columns(content)},
     }

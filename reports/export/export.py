@@ -28,9 +28,10 @@ from bench.sets import (
     write_pictures,
 )
 from reports.export.dataset_card import write_card
-from reports.frames.names import Column, dataset_rank, real_settings, variants
+from reports.frames.names import Column, dataset_rank
 from reports.frames.reading import finished_records
 from reports.frames.results import Results
+from reports.frames.variants import real_settings, variants
 from reports.swap import swapped
 
 PARQUET_NAME = "train-00000-of-00001.parquet"
@@ -61,12 +62,11 @@ def export(out: Path, form: str, *, target: Path | None = None, log: TextIO | No
     Args:
         out: the folder that holds `records/`.
         form: a key of `FORMS`.
-        target: where they go; `<out>/export/` where it is None.
-        log: where a line is written for each cell that is left out, and for what a form cannot hold; the standard error where
-            it is None.
+        target: their folder; `<out>/export/` if it is None.
+        log: gets a line for each cell that is left out, and for what a form cannot hold; the standard error if it is None.
 
     Raises:
-        UsageError: where the form is unknown, there is nothing to export, or the target cannot be written to.
+        UsageError: if the form is unknown, there is nothing to export, or the target cannot be written to.
 
     """
     if form not in FORMS:
@@ -76,9 +76,9 @@ def export(out: Path, form: str, *, target: Path | None = None, log: TextIO | No
     target = target or out / "export"
     paths = []
     try:
-        for one in exports(results, out / "records", log=lines):
+        for exported in exports(results, out / "records", log=lines):
             target.mkdir(parents=True, exist_ok=True)
-            paths.append(FORMS[form](one, target, lines))
+            paths.append(FORMS[form](exported, target, lines))
     except OSError as error:
         raise UsageError(f"--target {str(target)!r} cannot be written to ({error}); valid: a folder of yours") from error
     if not paths:
@@ -91,8 +91,8 @@ def exports(results: Results, folder: Path, *, log: TextIO) -> Iterator[Export]:
 
     Args:
         results: the records.
-        folder: where their images lie.
-        log: where cells that are left out are named.
+        folder: of their images.
+        log: gets a line for each cell that is left out.
 
     """
     names: set[str] = set()
@@ -111,14 +111,14 @@ def exports(results: Results, folder: Path, *, log: TextIO) -> Iterator[Export]:
 
 def _groups(results: Results, log: TextIO) -> dict[tuple[str, int, Column], list[RunRecord]]:
     """Return the records that tables take, with images, by dataset, IPC and column in reading order, each in order of seeds."""
-    texts = variants(results.records)
+    names = variants(results.records)
     groups: dict[tuple[str, int, Column], list[RunRecord]] = defaultdict(list)
     for record in sorted(results.records, key=lambda record: record.spec.seed):
         spec = record.spec
         if record.hash not in results.shown:
             log.write(f"not exported: {spec.label} ({record.hash}) at another rate of the step; tables leave it out too\n")
         elif record.has_images and spec.ipc is not None:
-            groups[spec.dataset, spec.ipc, Column(spec.method, texts[record.hash])].append(record)
+            groups[spec.dataset, spec.ipc, Column(spec.method, names[record.hash])].append(record)
 
     def rank(key: tuple[str, int, Column]) -> tuple[object, ...]:
         dataset, ipc, column = key
@@ -128,7 +128,7 @@ def _groups(results: Results, log: TextIO) -> dict[tuple[str, int, Column], list
 
 
 def _images_of(record: RunRecord, folder: Path, log: TextIO) -> DistilledSet | None:
-    """Return the images of a cell, or None, and a line in the log, where there are none that are its own."""
+    """Return the images of a cell; None, and a line in the log, if there are none of its own."""
     path = folder / record.images_name
     try:
         if not path.is_file():
@@ -143,7 +143,7 @@ def _images_of(record: RunRecord, folder: Path, log: TextIO) -> DistilledSet | N
 
 
 def _joined(sets: Sequence[tuple[RunRecord, DistilledSet]], column: Column) -> DistilledSet:
-    """Return the distillations of several seeds as one set, with what there is to say of them."""
+    """Return the distillations of several seeds as one set, with their accuracies and how they were made."""
     accuracies: dict[str, tuple[float, ...]] = {}
     for record, _ in sets:
         for evaluation in record.evaluations:
@@ -158,7 +158,7 @@ def _joined(sets: Sequence[tuple[RunRecord, DistilledSet]], column: Column) -> D
         "settings": {name: _simple(value) for name, value in real_settings(first.spec).items()},
         "hashes": [record.hash for record, _ in sets],
     }
-    distillations = tuple(one for _, of_seed in sets for one in of_seed.distillations)
+    distillations = tuple(distillation for _, of_seed in sets for distillation in of_seed.distillations)
     return replace(content, distillations=distillations, accuracies=accuracies, details=details)
 
 
@@ -167,42 +167,40 @@ def _simple(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _file_name(*parts: str) -> str:
+def _file_name(*components: str) -> str:
     """Return the name of an export without suffix; a long one is cut, and ends with a hash of the whole."""
-    name = "_".join(re.sub(r"[^A-Za-z0-9_.=-]+", "-", part).strip("-.") for part in parts)
+    name = "_".join(re.sub(r"[^A-Za-z0-9_.=-]+", "-", component).strip("-.") for component in components)
     if len(name) > _LONGEST:
-        name = f"{name[:_LONGEST]}-{hashlib.sha256(repr(parts).encode(errors='surrogatepass')).hexdigest()[:8]}"
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(repr(components).encode(errors='surrogatepass')).hexdigest()[:8]}"
     return name
 
 
-def _write_file(one: Export, target: Path, log: TextIO, *, suffix: str, write: Callable[[Path, DistilledSet], None]) -> Path:
+def _write_file(export: Export, target: Path, log: TextIO, *, suffix: str, write: Callable[[Path, DistilledSet], None]) -> Path:
     """Write a set to one file."""
-    path = target / f"{one.name}{suffix}"
-    write(path, one.content)
+    path = target / f"{export.name}{suffix}"
+    write(path, export.content)
     return path
 
 
-def _write_parquet(one: Export, target: Path, log: TextIO) -> Path:
+def _write_parquet(export: Export, target: Path, log: TextIO) -> Path:
     """Write a set as a dataset of the Hub: a Parquet file, and its card."""
-    place = target / f"{one.name}-parquet"
-    with swapped(place, lambda path: path.name in (PARQUET_NAME, "README.md")) as folder:
-        write_parquet(folder / PARQUET_NAME, one.content)
-        write_card(
-            folder / "README.md", one.content, title=f"{one.dataset_label}, distilled by {one.label}", records=one.records
-        )
-    return place
+    written, title = target / f"{export.name}-parquet", f"{export.dataset_label}, distilled by {export.label}"
+    with swapped(written, lambda path: path.name in (PARQUET_NAME, "README.md")) as folder:
+        write_parquet(folder / PARQUET_NAME, export.content)
+        write_card(folder / "README.md", export.content, title=title, records=export.records)
+    return written
 
 
-def _write_pictures(one: Export, target: Path, log: TextIO) -> Path:
+def _write_pictures(export: Export, target: Path, log: TextIO) -> Path:
     """Write a set as pictures, and say what they cannot hold."""
-    place = target / f"{one.name}-png"
-    with swapped(place, lambda path: path.suffix == ".png" or path.name == PICTURES_ABOUT) as folder:
-        clipped = write_pictures(folder, one.content)
+    written = target / f"{export.name}-png"
+    with swapped(written, lambda path: path.suffix == ".png" or path.name == PICTURES_ABOUT) as folder:
+        clipped = write_pictures(folder, export.content)
     if clipped:
-        log.write(f"{one.name}: {100 * clipped:.2g} % of the values lie outside [0, 1], and are clipped in pictures\n")
-    if one.content.distillations[0].soft:
-        log.write(f"{one.name}: its soft labels are left out; pictures lie in the folder of the most probable class\n")
-    return place
+        log.write(f"{export.name}: {100 * clipped:.2g} % of the values lie outside [0, 1], and are clipped in pictures\n")
+    if export.content.distillations[0].soft:
+        log.write(f"{export.name}: its soft labels are left out; pictures are in the folder of the most probable class\n")
+    return written
 
 
 FORMS: Mapping[str, Write] = {

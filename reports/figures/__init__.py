@@ -1,4 +1,9 @@
-"""The figures of the report: each file of this folder with a `FIGURE` is one. `docs/report.md` says how to add one."""
+"""The figures of the report: every file of this folder with a `FIGURE` is one; `docs/report.md` says how to add one.
+
+`figure` says what a figure is, and writes its pictures; `style` has colours, panels, legends and axes. A figure is layout
+alone: its numbers come from `reports.statistics`. Imports `reports.frames`, `reports.statistics` and `reports.verdicts`, and of
+`reports.tables` the writing of CSV and captions.
+"""
 
 from __future__ import annotations
 

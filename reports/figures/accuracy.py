@@ -25,7 +25,7 @@ _GROUP = 0.86
 """The width that the bars of an IPC take together; 1 is from one IPC to the next."""
 
 _OTHER = "///"
-"""The hatching of what has another protocol than the losses beside it."""
+"""The hatching of bars with another protocol than that of the losses beside them."""
 
 
 def draw(results: Results) -> Iterator[Drawing]:
@@ -45,7 +45,7 @@ def draw(results: Results) -> Iterator[Drawing]:
         axes.set_xticks(range(len(ipcs)), [str(ipc) for ipc in ipcs])
         axes.set(title=results.names.dataset(dataset), xlabel="images per class", ylabel="test accuracy (%)")
         legend(canvas, shown, results.names, _marks(frame))
-        yield Drawing(canvas, frame.drop(columns=["place", "color"]), dataset, results.names.dataset(dataset))
+        yield Drawing(canvas, frame.drop(columns=["position", "color"]), dataset, results.names.dataset(dataset))
 
 
 def _marks(frame: pd.DataFrame) -> list[Line2D | Patch]:
@@ -61,7 +61,7 @@ def _marks(frame: pd.DataFrame) -> list[Line2D | Patch]:
 def _placed(
     cells: Sequence[Cell], ipcs: Sequence[int], columns: Sequence[Column], other: Mapping[tuple[str, int], Container[Column]]
 ) -> pd.DataFrame:
-    """Return the numbers of the cells, and the place of each bar.
+    """Return the numbers of the cells, with the position of each bar and the index of its colour.
 
     Args:
         cells: of one dataset.
@@ -73,27 +73,18 @@ def _placed(
     rows = []
     for cell in cells:
         number = columns.index(cell.column)
-        place = ipcs.index(cell.ipc) + _GROUP * ((number + 0.5) / len(columns) - 0.5)
+        position = ipcs.index(cell.ipc) + _GROUP * ((number + 0.5) / len(columns) - 0.5)
         reference = cell.published
         ours = (cell.measured.mean, cell.measured.spread, cell.measured.seeds) if cell.measured else (None, None, None)
         theirs = (reference.value, reference.plus_minus) if reference else (None, None)
         compared = cell.column not in other.get((cell.dataset, cell.ipc), ())
-        rows.append((cell.dataset, cell.ipc, *cell.column, *ours, *theirs, compared, place, number))
-    names = [
-        "dataset",
-        "ipc",
-        "method",
-        "variant",
-        "mean",
-        "plus_minus",
-        "seeds",
-        "published",
-        "published_pm",
-        "compared",
-        "place",
-        "color",
+        rows.append((cell.dataset, cell.ipc, *cell.column, *ours, *theirs, compared, position, number))
+    numbers = ("mean", "plus_minus", "published", "published_pm")
+    columns_of_frame = [
+        *("dataset", "ipc", "method", "variant", "mean", "plus_minus", "seeds", "published", "published_pm", "compared"),
+        *("position", "color"),
     ]
-    return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[4:6] + names[7:9], float) | {"seeds": "Int64"})
+    return pd.DataFrame(rows, columns=columns_of_frame).astype(dict.fromkeys(numbers, float) | {"seeds": "Int64"})
 
 
 def _bars(axes: Axes, frame: pd.DataFrame, colors: Sequence[str]) -> None:
@@ -103,15 +94,16 @@ def _bars(axes: Axes, frame: pd.DataFrame, colors: Sequence[str]) -> None:
     shown = [colors[number] for number in run["color"]]
     hatches = ["" if compared else _OTHER for compared in run["compared"]]
     style: dict[str, Any] = {"color": shown, "hatch": hatches, "edgecolor": "white", "linewidth": 0}
-    bars = axes.bar(run["place"], run["mean"], 0.9 * width, yerr=spread, error_kw={"lw": 1, "capsize": 2}, **style)
+    bars = axes.bar(run["position"], run["mean"], 0.9 * width, yerr=spread, error_kw={"lw": 1, "capsize": 2}, **style)
     for bar, mean, color in zip(bars, run["mean"], shown, strict=True):
         red, green, blue = to_rgb(color)
         ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
         foot = bar.get_x() + bar.get_width() / 2, 0.0
-        text: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7, "color": ink}
-        axes.annotate(f"{mean:.1f}", foot, (0, 3), textcoords="offset points", **text)
+        style = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7, "color": ink}
+        axes.annotate(f"{mean:.1f}", foot, (0, 3), textcoords="offset points", **style)
     given = frame.dropna(subset="published")
-    axes.hlines(given["published"], given["place"] - width / 2, given["place"] + width / 2, color="black", lw=2)
+    left, right = given["position"] - width / 2, given["position"] + width / 2
+    axes.hlines(given["published"], left, right, color="black", lw=2)
 
 
 FIGURE = Figure(
@@ -119,9 +111,8 @@ FIGURE = Figure(
     title="Accuracy by method (the paper's Figures 3 to 7)",
     section="accuracy",
     caption=(
-        "Bars: mean test accuracy, written at their foot, hatched where the protocol is another one than that of the losses "
-        "beside it; lines: the deviation of Table 2; thick ticks: published values, also where nothing was run."
+        "Bars: mean test accuracy, written at their foot, hatched if its protocol differs from that of the losses "
+        "beside it; lines: the deviation of Table 2; thick ticks: published values, also of cells that were not run."
     ),
     draw=draw,
-    by_dataset=True,
 )

@@ -1,4 +1,4 @@
-"""What a figure is, and how it is written: as PNG, SVG and PDF, with the numbers that it shows as CSV."""
+"""What a figure is, and how it is written: as PNG, SVG and PDF, with its numbers as CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reports.tables.formats import write_csv
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-matplotlib.use("Agg")  # no window, wherever the report is made
+matplotlib.use("Agg")  # opens no window
 
 Section = Literal["answer", "accuracy", "rates", "cost", "networks"]
 
@@ -35,11 +35,11 @@ WRITTEN = (*FORMATS, "csv")
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture and the numbers in it. `part` tells the pictures of one figure apart, `title` says what that part is."""
+    """A picture and its numbers. If a figure has several pictures, each has a `name` and a `title` of its own."""
 
     canvas: Canvas
     data: pd.DataFrame
-    part: str = ""
+    name: str = ""
     title: str = ""
 
 
@@ -47,9 +47,13 @@ class Drawing:
 class Figure:
     """A figure of the report.
 
-    `name` is its files' and its place on the page, in `section`. `draw` returns its pictures: none where the records have
-    nothing for it, several where it has parts. `by_dataset`: whether it has one for each dataset at least, and so takes longer
-    the more of them there are.
+    Attributes:
+        name: the stem of its files, and its anchor on the page.
+        title: what it shows.
+        section: the section of the page that it is in.
+        caption: how to read it; it names the metric, unless the axes do.
+        draw: returns its pictures: none if the records have nothing for it, or several.
+
     """
 
     name: str
@@ -57,11 +61,10 @@ class Figure:
     section: Section
     caption: str
     draw: Callable[[Results], Iterable[Drawing]]
-    by_dataset: bool = False
 
 
 def settle(canvas: Canvas) -> None:
-    """Lay a picture out once and for all: it takes as long as drawing, and every format would do it again."""
+    """Lay a picture out once: it takes as long as drawing, and every format would do it again."""
     engine = canvas.get_layout_engine()
     if engine is not None:
         engine.execute(canvas)
@@ -70,7 +73,7 @@ def settle(canvas: Canvas) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was written: the figure it is of, what the part is, the stem of its files, and their formats."""
+    """A picture that was written: its figure, its own title, the stem of its files, and their formats."""
 
     figure: Figure
     title: str
@@ -83,8 +86,8 @@ def write_figure(figure: Figure, results: Results, folder: Path, formats: Collec
 
     Args:
         figure: the figure.
-        results: what it shows.
-        folder: where its files go.
+        results: the records that it shows.
+        folder: of its files.
         formats: those of `WRITTEN` that are wanted.
 
     """
@@ -92,7 +95,7 @@ def write_figure(figure: Figure, results: Results, folder: Path, formats: Collec
     pictures = []
     with matplotlib.rc_context(STYLE):
         for number, drawing in enumerate(figure.draw(results)):
-            stem = f"{figure.name}{f'_{number + 1}' if drawing.part else ''}"
+            stem = f"{figure.name}{f'_{number + 1}' if drawing.name else ''}"
             write_drawing(drawing, folder, stem, forms)
             pictures.append(Picture(figure, drawing.title or figure.title, stem, forms))
     return pictures
@@ -102,8 +105,8 @@ def write_drawing(drawing: Drawing, folder: Path, stem: str, formats: Collection
     """Write one picture, and its numbers.
 
     Args:
-        drawing: what is written, and closed.
-        folder: where.
+        drawing: the picture, which is closed afterwards.
+        folder: of the files.
         stem: the name of the files.
         formats: those of `WRITTEN` that are wanted.
 

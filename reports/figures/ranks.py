@@ -14,7 +14,7 @@ from reports.statistics.ranks import FEWEST_BLOCKS, FEWEST_METHODS, average_rank
 
 
 def draw(results: Results) -> Iterator[Drawing]:
-    """Yield the diagram; nothing where there are too few methods, or pairs of dataset and IPC."""
+    """Yield the diagram; nothing if there are too few methods, or pairs of dataset and IPC."""
     ranks = average_ranks(results)
     if ranks is None:
         return
@@ -22,7 +22,7 @@ def draw(results: Results) -> Iterator[Drawing]:
     labels = {method: names.column(Column(str(method))) for method in ranks.ranks.index}
     colors = {names.column(column): color for column, color in palette(map(Column, labels), results).items()}
     canvas, (axes,) = panels(1, width=7.0, height=0.25 * len(labels) + 1.4)
-    canvas.set_layout_engine("constrained", rect=(0.15, 0.0, 0.7, 1.0))  # labels stand outside of the axes
+    canvas.set_layout_engine("constrained", rect=(0.15, 0.0, 0.7, 1.0))  # labels are outside of the axes
     pairs = ranks.pairs.rename(index=labels, columns=labels)
     critical_difference_diagram(ranks.ranks.rename(labels), pairs, ax=axes, color_palette=colors)
     axes.set_title(
@@ -37,9 +37,9 @@ FIGURE = Figure(
     title="Average ranks",
     section="accuracy",
     caption=(
-        "Rank 1 is the best. A bar joins methods whose ranks do not differ (Nemenyi's test at 5 %). Given for at least "
-        f"{FEWEST_METHODS} methods over at least {FEWEST_BLOCKS} pairs of dataset and IPC that all of them have, "
-        "under one protocol at each."
+        "Rank 1 has the highest mean test accuracy. A bar joins methods whose ranks do not differ (Nemenyi's test at 5 %). "
+        f"Given for at least {FEWEST_METHODS} methods over at least {FEWEST_BLOCKS} pairs of dataset and IPC that all of them "
+        "have, under one protocol at each."
     ),
     draw=draw,
 )

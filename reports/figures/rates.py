@@ -1,4 +1,4 @@
-"""Sensitivity: accuracy against the rate of the step, one line a loss."""
+"""Sensitivity: accuracy against the rate of the step, a line for each loss."""
 
 from __future__ import annotations
 
@@ -6,32 +6,28 @@ from collections.abc import Iterator
 from typing import cast
 
 from reports.figures.figure import Drawing, Figure
-from reports.figures.style import band, legend, log_axis, palette, panels
-from reports.frames.names import Column
+from reports.figures.style import ACCURACY, band, legend, log_axis, palette, panels
+from reports.frames.names import COLUMN, Column, by_row, columns_of
 from reports.frames.results import Results
-from reports.tables.rates import rates_frame
-
-_PLACE = ["dataset", "ipc"]
-_COLUMN = ["method", "variant"]
+from reports.statistics.rates import rates_frame
 
 
 def draw(results: Results) -> Iterator[Drawing]:
-    """Yield one picture, with a panel for each dataset and IPC; nothing where records do not differ in the rate."""
+    """Yield one picture, with a panel for each dataset and IPC; nothing if records do not differ in the rate."""
     frame = rates_frame(results)
     if frame.empty:
         return
-    groups = list(frame.groupby(_PLACE, sort=False))
-    colors = palette((Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)), results)
+    groups = list(by_row(frame))
+    colors = palette(columns_of(frame), results)
     canvas, axes_list = panels(len(groups))
-    for axes, (place, part) in zip(axes_list, groups, strict=True):
-        dataset, ipc = cast("tuple[str, int]", place)
-        for name, line in part.groupby(_COLUMN, sort=False):
+    for axes, ((dataset, ipc), group) in zip(axes_list, groups, strict=True):
+        for name, line in group.groupby(COLUMN, sort=False):
             color = colors[Column(*cast("tuple[str, str]", name))]
             axes.plot(line["rate"], line["mean"], marker="o", markersize=4, color=color)
             band(axes, line, "rate", "mean", color)
         axes.set_xlim(frame["rate"].min() / 1.3, frame["rate"].max() * 1.3)
         log_axis(axes)
-        axes.set(title=f"{results.names.dataset(dataset)}, IPC {ipc}", xlabel="rate (radians)", ylabel="accuracy (%)")
+        axes.set(title=f"{results.names.dataset(dataset)}, IPC {ipc}", xlabel="rate (radians)", ylabel=ACCURACY)
     legend(canvas, colors, results.names)
     yield Drawing(canvas, frame)
 
@@ -41,8 +37,8 @@ FIGURE = Figure(
     title="Sensitivity to the rate of the step",
     section="rates",
     caption=(
-        "Accuracy against match.rate, by how many radians an iteration turns an image, on one axis for all losses. Bands: the "
-        "deviation between seeds, where there are several."
+        "Test accuracy against match.rate, the radians by which an iteration turns an image, on one axis for all losses. "
+        "Bands: the deviation between seeds, if there are several."
     ),
     draw=draw,
 )

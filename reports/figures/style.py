@@ -1,4 +1,4 @@
-"""What the figures have in common: colours of methods, panels, legends, axes of logarithms."""
+"""What the figures have in common: colours of methods, panels, legends, logarithmic axes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from reports.frames.metrics import axis_label
 from reports.frames.names import Column, Names
 from reports.frames.results import Results
 
@@ -21,17 +22,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+ACCURACY = f"test {axis_label()}"
+"""The label of axes that show the metric which tables and figures compare."""
+
 
 def palette(columns: Iterable[Column], results: Results) -> dict[Column, str]:
-    """Return the colours of columns, in their order: the same in every figure of a report; no two columns share one.
+    """Return the colour of each column: the same in every figure of a report, and never that of another column.
 
     A method has the colour that its file names. Further variants of it, and methods without a colour, take spare ones by
-    their names, so that they have the same colour in other reports too, but where it is taken there.
+    their names, so that they have the same colour in other reports too, unless it is taken there.
     """
     names, wanted = results.names, set(columns)
     ordered = sorted(wanted.union(results.columns), key=names.column_rank)
     own = {facts.color for facts in names.methods.values()}
-    # Seaborn's qualitative palettes have ten colours each; behind them come as many hues as there are columns.
+    # Seaborn's qualitative palettes have ten colours each; after them come as many hues as there are columns.
     spare = [color for color in _colors("dark", 10) + _colors("bright", 10) if color not in own]
     more = [color for color in _colors("husl", len(ordered)) if color not in own]
     shown: dict[Column, str] = {}
@@ -49,11 +53,11 @@ def _colors(name: str, count: int) -> list[str]:
 def panels(
     count: int, *, across: int = 3, width: float = 4.6, height: float = 3.6, aligned: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many axes, at most `across` beside one another.
+    """Return a figure with `count` axes, at most `across` of them in a row.
 
     Args:
-        count: how many axes, at least one.
-        across: how many in a row.
+        count: the number of axes, at least 1.
+        across: the number of axes in a row.
         width: of each, in inches.
         height: of each, in inches.
         aligned: whether the panels of a row share their vertical axis.
@@ -74,9 +78,9 @@ def legend(figure: Figure, colors: Mapping[Column, str], names: Names, more: Seq
     """Put the methods' colours, and `more` marks, beside the panels, where they cover nothing.
 
     Args:
-        figure: where.
+        figure: the figure.
         colors: of the columns to name.
-        names: what they are called.
+        names: the labels of columns.
         more: further marks.
 
     """
@@ -87,18 +91,18 @@ def legend(figure: Figure, colors: Mapping[Column, str], names: Names, more: Seq
     figure.legend(handles=[*marks, *more], loc="outside right upper", fontsize=8)
 
 
-def band(axes: Axes, part: pd.DataFrame, x: str, mean: str, color: str) -> None:
-    """Draw the deviation between seeds around a line, where there are several.
+def band(axes: Axes, line: pd.DataFrame, x: str, mean: str, color: str) -> None:
+    """Draw the deviation between seeds around a line, at points with several seeds.
 
     Args:
-        axes: where.
-        part: the line's points, with the columns `seeds` and `std_seeds`.
+        axes: of the panel.
+        line: its points, with the columns `seeds` and `std_seeds`.
         x: the column of the horizontal axis.
         mean: the column of the line.
         color: of the band.
 
     """
-    several = part[part["seeds"] > 1]
+    several = line[line["seeds"] > 1]
     low, high = several[mean] - several["std_seeds"], several[mean] + several["std_seeds"]
     axes.fill_between(several[x].astype(float), low, high, color=color, alpha=0.2, lw=0)
 
@@ -108,5 +112,5 @@ def log_axis(axes: Axes, which: str = "x") -> None:
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

@@ -10,26 +10,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from reports.figures.figure import Drawing, Figure
-from reports.figures.style import panels
-from reports.frames.names import Column
+from reports.figures.style import ACCURACY, panels
+from reports.frames.names import CELL, COLUMN, ROW, Column, by_row
 from reports.frames.results import Results
-from reports.tables.transfer import network_labels, transfer_frame
-
-_ROW = ["dataset", "ipc", "method", "variant"]
+from reports.statistics.transfer import network_labels, transfer_frame
 
 
 def draw(results: Results) -> Iterator[Drawing]:
     """Yield one picture, with a panel for each dataset and IPC, and a row for each method that several networks evaluated."""
     frame, labels = transfer_frame(results), network_labels(results)
-    frame = frame[frame.groupby(_ROW)["eval_network"].transform("size") > 1]
+    frame = frame[frame.groupby(CELL)["eval_network"].transform("size") > 1]
     if frame.empty:
         return
-    groups = list(frame.groupby(["dataset", "ipc"], sort=False))
-    rows = frame.drop_duplicates(_ROW).groupby(["dataset", "ipc"]).size().max()
+    groups = list(by_row(frame))
+    rows = frame.drop_duplicates(CELL).groupby(ROW).size().max()
     canvas, axes_list = panels(len(groups), across=2, width=0.9 * len(labels) + 2.6, height=0.4 * float(rows) + 1.4)
-    for axes, (place, part) in zip(axes_list, groups, strict=True):
-        dataset, ipc = cast("tuple[str, int]", place)
-        table = part.pivot_table("mean", index=["method", "variant"], columns="eval_network", sort=False)
+    for axes, ((dataset, ipc), group) in zip(axes_list, groups, strict=True):
+        table = group.pivot_table("mean", index=COLUMN, columns="eval_network", sort=False)
         table = table[[network for network in labels if network in table.columns]]
         table.index = [results.names.column(Column(*cast("tuple[str, str]", name))) for name in table.index]
         _heat_map(axes, table.rename(columns=labels))
@@ -38,15 +35,15 @@ def draw(results: Results) -> Iterator[Drawing]:
 
 
 def _heat_map(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw the numbers of a table as colours, each written on its own. Seaborn's would draw the whole figure at every panel."""
+    """Draw the numbers of a table as colours, each with its number. Seaborn's would draw the whole figure at every panel."""
     values = table.to_numpy(float)
     colours = axes.pcolormesh(values, cmap="viridis")
-    axes.figure.colorbar(colours, ax=axes, label="test accuracy (%)")
+    axes.figure.colorbar(colours, ax=axes, label=ACCURACY)
     bright = np.nanmin(values) + 0.6 * np.ptp(values[~np.isnan(values)])
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
-            text = "white" if value < bright else "black"
-            axes.text(column + 0.5, row + 0.5, f"{value:.1f}", ha="center", va="center", color=text)
+            ink = "white" if value < bright else "black"
+            axes.annotate(f"{value:.1f}", (column + 0.5, row + 0.5), ha="center", va="center", color=ink)
     axes.set_xticks(np.arange(len(table.columns)) + 0.5, table.columns, rotation=30)
     axes.set_yticks(np.arange(len(table)) + 0.5, table.index)
     axes.invert_yaxis()
@@ -56,6 +53,6 @@ FIGURE = Figure(
     name="transfer",
     title="Accuracy by evaluation network",
     section="networks",
-    caption="Mean test accuracy of what several networks evaluated: methods down, networks across.",
+    caption="Mean test accuracy of images that several networks evaluated: methods down, networks across.",
     draw=draw,
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.cells.protocol import ALL_OPERATIONS, operations_of
-from bench.records.record import MethodFacts
+from bench.records.sections import MethodFacts
 
 PAPER_METHODS = {
     "random": MethodFacts(label="Random", order=10),
@@ -21,10 +21,13 @@ PAPER_METHODS = {
     "kr": MethodFacts(label="KR", order=90),
     "whole": MethodFacts(label="Whole", order=1000),
 }
-"""The columns of the published Table 2 ("Ours" there is `kr` here): label and place where no record says them."""
+"""The columns of the published Table 2 ("Ours" there is `kr` here): label and order if no record says them."""
 
 BEST_CORESET = "best_coreset_selection"
-"""The column of Table 1 that our coreset selections stand against."""
+"""The column of Table 1 that our coreset selections are compared with."""
+
+CORESETS = ("random", "herding", "kcenter", "kmeans")
+"""What Table 1's "coreset selection" is the best of. Random counts: it is the best at CIFAR-10, IPC 50."""
 
 BEST_DISTILLATION = "best_dataset_distillation"
 """The other column of Table 1. It names no method, network or source, so nothing is compared with it."""
@@ -36,7 +39,7 @@ COLUMNS = PAPER_METHODS | {
 """All published columns that Table 2 shows."""
 
 MATCHING = ("dm", "kr")
-"""The published methods that run the common matching loop, so that its settings are the published ones or are not."""
+"""The published methods that run the common matching loop: only their cells can have its settings as published."""
 
 _GRADIENTS: dict[str, Any] = {"momentum": 0.5, "lr_network": 0.01}
 
@@ -51,21 +54,31 @@ HYPER: dict[str, dict[str, Any]] = {
     "kr": {"hidden": 128, "clip": 0.01, "steps": 100, "critic_lr": 1e-3, "critic_optimizer": "adam"},
     **{selection: {"network": "convnet"} for selection in ("herding", "kcenter", "kmeans")},
 }
-"""The hyper-parameters that stand for the published method, but for its budget (numbers of steps and images, learning rates on
-images): the authors' own; of `kr` the paper's (`steps`, `critic_lr`), else our reading of it. Table 1 has the best
-of the selections."""
+"""The hyper-parameters of the published methods, but for their budget (numbers of steps and images, learning rates on images).
+They are the authors' own; of `kr` the paper's (`steps`, `critic_lr`), else our reading of it. Table 1 has the best of the
+selections."""
 
-_WORDS = {"": "unknown", "none": "without augmentation", ALL_OPERATIONS: "with DSA"}
+_AUGMENTATIONS = {"": "unknown", "none": "without augmentation", ALL_OPERATIONS: "with DSA"}
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published accuracy, percent, its ±, the table it stands in, what speaks against it, and how it was evaluated.
+    """A published accuracy and its ±, in percent, and how it was evaluated: a row of `published.csv`.
 
-    `note` is always said, `doubt` where our value is below.
+    Attributes:
+        value: the accuracy.
+        plus_minus: its ±.
+        source: the table it is from.
+        note: what is always said of it.
+        epochs: of the evaluation; None if unknown.
+        augmentation: of the evaluation; empty if unknown.
+        evaluation_source: what these two are taken from.
+        stated: whether a source says how it was evaluated; otherwise the two are what they probably were.
+        distillations: that the ± is pooled over; None if unknown.
+        networks: evaluation networks of each of these; None if unknown.
+        misprint: whether it is a misprint, with which nothing is compared.
+        doubt: what is said of it if our value is below.
 
-    `epochs` and `augmentation` of the evaluation, `evaluation_source` for these two, and the `distillations` and the evaluation
-    `networks` of each that the ± is pooled over. None or empty where nothing is said.
     """
 
     value: float
@@ -75,23 +88,20 @@ class Published:
     epochs: int | None = None
     augmentation: str = ""
     evaluation_source: str = ""
+    stated: bool = False
     distillations: int | None = None
     networks: int | None = None
+    misprint: bool = False
     doubt: str = ""
 
-    @property
-    def stated(self) -> bool:
-        """Whether a source says how it was evaluated; otherwise that is what it probably was."""
-        return self.evaluation_source.startswith("authors' code")
-
     def evaluation_note(self, augmentation: str) -> str:
-        """Return how the published evaluation differed from one with another augmentation, or an empty text."""
+        """Return how the published evaluation differed from one with another augmentation, or an empty string."""
         if not self.augmentation or self.same_augmentation(augmentation):
             return ""
-        words = _WORDS.get(self.augmentation) or f"with {_listed(operations_of(self.augmentation))}"
+        theirs = _AUGMENTATIONS.get(self.augmentation) or f"with {_listed(operations_of(self.augmentation))}"
         probably = "" if self.stated else "probably "
         ours = "DSA" if augmentation == ALL_OPERATIONS else augmentation
-        return f"the published evaluation was {probably}{words}, ours has {ours}"
+        return f"the published evaluation was {probably}{theirs}, ours has {ours}"
 
     def same_augmentation(self, augmentation: str) -> bool:
         """Return whether the published evaluation had these operations, in whatever order."""
@@ -99,31 +109,29 @@ class Published:
 
 
 def _listed(operations: tuple[str, ...]) -> str:
-    words = [{"rotate": "rotation"}.get(operation, operation) for operation in operations]
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    nouns = [{"rotate": "rotation"}.get(operation, operation) for operation in operations]
+    return " and ".join(filter(None, (", ".join(nouns[:-1]), nouns[-1])))
 
 
 @lru_cache(maxsize=1)
 def published() -> dict[tuple[str, int, str], Published]:
-    """Return the published cells by dataset, IPC and method; of two tables the later (Table 2) stands."""
-    frame = pd.read_csv(Path(__file__).with_name("published.csv"), keep_default_na=False)
+    """Return the published cells by dataset, IPC and method; if two tables have one, that of the later table (Table 2)."""
+    frame = pd.read_csv(Path(__file__).with_name("published.csv"), keep_default_na=False, dtype=str)
     frame = frame.sort_values("source", kind="stable")
     return {
         (row["dataset"], int(row["ipc"]), row["method"]): Published(
             value=float(row["value"]),
             plus_minus=float(row["plus_minus"]),
-            source=row["source"],
-            note=row["note"],
             epochs=_whole(row["epochs"]),
-            augmentation=row["augmentation"],
-            evaluation_source=row["evaluation_source"],
+            stated=row["stated"] == "yes",
             distillations=_whole(row["distillations"]),
             networks=_whole(row["networks"]),
-            doubt=row["doubt"],
+            misprint=row["misprint"] == "yes",
+            **{name: row[name] for name in ("source", "note", "augmentation", "evaluation_source", "doubt")},
         )
         for row in frame.to_dict("records")
     }
 
 
-def _whole(text: object) -> int | None:
-    return None if text == "" else int(str(text))
+def _whole(number: str) -> int | None:
+    return int(number) if number else None

@@ -18,19 +18,23 @@ import pandas as pd
 
 from bench.cells.protocol import PROFILES, STEP_SIZES
 from bench.records.record import RunRecord
-from reports.frames.names import Column, Names, dataset_rank, main_variants, variants
+from reports.frames.names import CELL, Column, Names, columns_of, dataset_rank
 from reports.frames.rows import (
     CHECKPOINT_COLUMNS,
     CURVE_COLUMNS,
     LOSS_COLUMNS,
+    METRIC_COLUMNS,
     NETWORK_COLUMNS,
     cell_columns,
+    cell_facts,
     loss_curve,
+    metric_rows,
     network_columns,
     stages,
     step_rate,
     typed,
 )
+from reports.frames.variants import main_variants, variants
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +55,17 @@ class Results:
 
     @cached_property
     def by_hash(self) -> dict[str, RunRecord]:
-        """The records by their hashes, for what no frame holds."""
+        """The records by their hashes, for facts that are in no frame."""
         return {record.hash: record for record in self.records}
 
     @cached_property
     def variants(self) -> dict[str, str]:
-        """What tells each record, by hash, from others of its method; see `reports.frames.names.variants`."""
+        """The variant of each record, by hash; see `reports.frames.variants.variants`."""
         return variants(self.records)
 
     @cached_property
     def main_variants(self) -> dict[str, str]:
-        """The same for main evaluations; see `reports.frames.names.main_variants`."""
+        """The same for main evaluations; see `reports.frames.variants.main_variants`."""
         return main_variants(self.records)
 
     @cached_property
@@ -70,9 +74,9 @@ class Results:
 
         `total_s` is that of a cell that this network alone evaluated. `ipc` is missing for the whole training set.
         """
-        texts = self.variants
+        named = self.variants
         rows = [
-            cell_columns(record, texts[record.hash]) | network
+            cell_columns(record, named[record.hash]) | network
             for record in self.records
             for evaluation in record.evaluations
             for network in network_columns(record, evaluation)
@@ -85,9 +89,9 @@ class Results:
 
         `iteration`, `seconds` of distilling until then, and `rms` of the images tell how far the cell was.
         """
-        texts = self.variants
+        named = self.variants
         rows = [
-            cell_columns(record, texts[record.hash])
+            cell_columns(record, named[record.hash])
             | {"iteration": iteration, "seconds": seconds, "rms": rms, "eval_network": evaluation.network}
             | {"network": number, "accuracy": accuracy}
             for record in self.records
@@ -118,10 +122,10 @@ class Results:
         It is the rate that most methods of the dataset and IPC have, so that methods are compared at one rate; among equals
         that of the profile. Accuracy chooses nothing.
         """
-        texts, groups = self.variants, defaultdict(list)
+        named, groups = self.variants, defaultdict(list)
         for record in self.records:
             spec = record.spec
-            groups[spec.dataset, spec.ipc, spec.method, texts[record.hash]].append(record)
+            groups[spec.dataset, spec.ipc, spec.method, named[record.hash]].append(record)
         methods = {(record.spec.dataset, record.spec.ipc, step_rate(record), record.spec.method) for record in self.records}
         counts = Counter((dataset, ipc, rate) for dataset, ipc, rate, _ in methods)
         hashes = set()
@@ -138,9 +142,9 @@ class Results:
 
     @cached_property
     def main(self) -> pd.DataFrame:
-        """Of the records that tables take, a row for each network of the main evaluation; `variant` names it where they differ.
+        """Of the records that tables take, a row for each network of the main evaluation; `variant` names it if they differ.
 
-        The whole training set stands at each IPC of its dataset, as in the paper.
+        The whole training set is in the rows of each IPC of its dataset, as in the paper.
         """
         return self.at_every_ipc(self.main_cells)
 
@@ -166,15 +170,14 @@ class Results:
 
     @cached_property
     def main_checkpoints(self) -> pd.DataFrame:
-        """The checkpoints of the main evaluations of the records that tables take, where all seeds of a column have one.
+        """The checkpoints of the main evaluations of the records that tables take, at the iterations that all seeds have.
 
         A mean over the seeds that happen to have a checkpoint would jump from one point of a curve to the next.
         """
         columns = self.main_cells.groupby("hash")[["variant", "eval_network"]].first()
         frame = self.checkpoints.drop(columns="variant").join(columns.add_prefix("main_"), on="hash", how="inner")
         frame = frame[frame["eval_network"] == frame["main_eval_network"]].rename(columns={"main_variant": "variant"})
-        column = ["dataset", "ipc", "method", "variant"]
-        seeds, of_all = (frame.groupby(names)["seed"].transform("nunique") for names in ([*column, "iteration"], column))
+        seeds, of_all = (frame.groupby(names)["seed"].transform("nunique") for names in ([*CELL, "iteration"], CELL))
         frame = frame[seeds == of_all]
         return self.ordered(frame[CHECKPOINT_COLUMNS], last=["seed", "eval_network", "iteration", "network"])
 
@@ -187,28 +190,40 @@ class Results:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """A row for each cell of `main_cells`: its seconds by stage and memory, and its mean accuracy."""
+        """A row for each record of `main_cells`: its seconds by stage and memory, its mean accuracy, and `cell_facts`."""
         grouped = self.main_cells.groupby("hash", sort=False)
-        return grouped.first().assign(accuracy=grouped["accuracy"].mean()).reset_index().drop(columns="network")
+        facts = typed(pd.DataFrame(map(cell_facts, self.records), index=[record.hash for record in self.records]))
+        means = grouped.first().assign(accuracy=grouped["accuracy"].mean())
+        return means.join(facts).reset_index().drop(columns="network")
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """All metrics of the networks of `main`: a row for each network and `metric`, with its `value`.
+
+        Records of before there were others have the accuracy alone.
+        """
+        rows = pd.DataFrame([row for record in self.records for row in metric_rows(record)], columns=METRIC_COLUMNS)
+        keys = [*CELL, "seed", *METRIC_COLUMNS[:3]]
+        return self.main[keys].merge(typed(rows), how="left", on=METRIC_COLUMNS[:3])
 
     @cached_property
     def columns(self) -> frozenset[Column]:
         """The methods and variants that tables and figures have."""
         frames = self.main_cells, self.all_rates
-        return frozenset(Column(*pair) for frame in frames for pair in zip(frame["method"], frame["variant"], strict=True))
+        return frozenset(column for frame in frames for column in columns_of(frame))
 
     def ordered(self, frame: pd.DataFrame, *, last: Sequence[str] = ("seed", "eval_network", "network")) -> pd.DataFrame:
         """Return the rows of a frame in reading order.
 
         Args:
-            frame: has the columns dataset, ipc, method, variant and those of `last`.
-            last: columns that decide after dataset, IPC and method. Networks stand as the records name them.
+            frame: has the columns of `CELL` and those of `last`.
+            last: columns that decide after dataset, IPC and method. Networks have the order of the records.
 
         """
         keys = frame[list(last)].copy()
         if "eval_network" in last:
             named = {evaluation.network: None for record in self.records for evaluation in record.evaluations}
-            keys["eval_network"] = keys["eval_network"].map({name: place for place, name in enumerate(named)})
+            keys["eval_network"] = keys["eval_network"].map({name: index for index, name in enumerate(named)})
         keys["_dataset"], keys["_ipc"] = _ranks(frame["dataset"], dataset_rank), frame["ipc"].astype("float64").fillna(math.inf)
         keys["_method"] = _ranks(frame["method"], lambda method: (self.names.facts(method).order, method))
         keys["_variant"], keys["_rate"] = frame["variant"], frame["rate"]
@@ -217,8 +232,8 @@ class Results:
 
 
 def _ranks(values: pd.Series, key: Callable[[str], tuple[int, str]]) -> pd.Series:
-    """Return the place of each value among those that there are, in the order of a key."""
-    return values.map({value: place for place, value in enumerate(sorted(values.unique(), key=key))})
+    """Return the rank of each value among the distinct ones, in the order of a key."""
+    return values.map({value: rank for rank, value in enumerate(sorted(values.unique(), key=key))})
 
 
 def _preference(

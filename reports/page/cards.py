@@ -1,9 +1,9 @@
-"""A card for every cell: the command that makes it again, and all that its record says of how it was made."""
+"""A card for every cell: the command that makes it again, and all that its record says about how it was made."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,19 +13,20 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from bench.cells.spec import NUMERICS, RunSpec
-from bench.records.record import Evaluation, RunRecord
+from bench.records.record import RunRecord
+from reports.frames.metrics import metric_name
 from reports.frames.names import Column, dataset_rank
 from reports.frames.results import Results
-from reports.page.commands import command, needed_file
+from reports.page.commands import command, spelling
 
 
 @dataclass(frozen=True)
 class Card:
-    """What the page says of one cell.
+    """What the page says about one cell.
 
-    `title`: its method, variant and seed. `score`: its mean accuracy, in words. `facts`: pairs of what a line is about and what
-    it says. `warnings`: what may keep the command from making the same cell, and what failed. `record`: the path of its record
-    from the page; `images`: those of its files of images, with what each holds.
+    `title`: its method, variant and seed. `score`: its mean test accuracy, as it is printed. `facts`: the name and the value of
+    each line. `warnings`: why the command may not make the same cell, and what failed. `record`: the path of its record, from
+    the page; `images`: the paths of its files of images, each with the stage of distilling that it shows.
     """
 
     hash: str
@@ -54,27 +55,24 @@ def decks(results: Results, folders: Mapping[str, Path], report: Path) -> list[D
 
     Args:
         results: the records.
-        folders: where each lies with its images, by hash.
+        folders: the folder of each record and its images, by hash.
         report: the folder of the page.
 
     """
-    texts, names = results.main_variants, results.names
+    names = results.names
+    columns = {record.hash: Column(record.spec.method, results.main_variants[record.hash]) for record in results.records}
 
-    def place(record: RunRecord) -> tuple[tuple[int, str], float]:
+    def deck(record: RunRecord) -> tuple[tuple[int, str], float]:
         return dataset_rank(record.spec.dataset), float("inf") if record.spec.ipc is None else record.spec.ipc
 
     def rank(record: RunRecord) -> tuple[Any, ...]:
-        column = Column(record.spec.method, texts[record.hash])
-        return *place(record), names.column_rank(column), record.spec.seed, record.hash
+        return *deck(record), names.column_rank(columns[record.hash]), record.spec.seed, record.hash
 
-    places = {folder: _Folder.of(folder, report) for folder in set(folders.values())}
+    listed = {folder: _Folder.of(folder, report) for folder in set(folders.values())}
     made: list[Deck] = []
-    for _, group in groupby(sorted(results.records, key=rank), key=place):
+    for _, group in groupby(sorted(results.records, key=rank), key=deck):
         records = list(group)
-        cards = (
-            _card(record, Column(record.spec.method, texts[record.hash]), results, places[folders[record.hash]])
-            for record in records
-        )
+        cards = (_card(record, columns[record.hash], results, listed[folders[record.hash]]) for record in records)
         spec = records[0].spec
         size = "the whole training set" if spec.ipc is None else f"IPC {spec.ipc}"
         made.append(Deck(f"{names.dataset(spec.dataset)}, {size}", tuple(cards)))
@@ -90,7 +88,7 @@ class _Folder:
 
     @classmethod
     def of(cls, folder: Path, report: Path) -> Self:
-        """Return what cards need to know of a folder: one look into it is cheaper than one for each record."""
+        """Return the facts of a folder; it is listed once, since asking for each file takes longer."""
         link = Path(os.path.relpath(folder.resolve(), report.resolve())).as_posix()
         return cls(quote(link), frozenset(path.name for path in folder.glob("*.safetensors")))
 
@@ -101,8 +99,8 @@ def _card(record: RunRecord, column: Column, results: Results, folder: _Folder) 
     Args:
         record: of the cell.
         column: its method and variant.
-        results: what they are called.
-        folder: where the record lies.
+        results: names methods, and says which records tables take.
+        folder: of the record.
 
     """
     spec, main = record.spec, record.main_evaluation
@@ -120,7 +118,7 @@ def _card(record: RunRecord, column: Column, results: Results, folder: _Folder) 
         facts=tuple(_facts(record)),
         warnings=tuple(_warnings(record, left_out=record.hash not in results.shown)),
         record=f"{folder.link}/{record.hash}.json",
-        images=tuple((f"{folder.link}/{name}", words) for name, words in images.items() if name in folder.images),
+        images=tuple((f"{folder.link}/{name}", stage) for name, stage in images.items() if name in folder.images),
     )
 
 
@@ -128,10 +126,16 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield the lines of a card."""
     spec = record.spec
     for evaluation in record.evaluations:
-        yield f"accuracy, {evaluation.facts.label}", _accuracies(evaluation)
+        yield f"accuracy, {evaluation.facts.label}", f"{_values(evaluation.accuracies)} % ({evaluation.seconds:.1f} s)"
+        for name, values in evaluation.metrics.items():
+            yield f"{metric_name(name)}, {evaluation.facts.label}", _values(values)
     yield "method", f"{record.method.citation or spec.method}"
     yield from _settings(spec)
     yield "seconds", _seconds(record)
+    if record.preparation:
+        yield "preparation", _preparation(record)
+    if record.lr is not None:
+        yield "learning rate of the set", f"{record.lr:.6g}"
     if record.peak_memory_mib is not None:
         yield "peak memory", f"{record.peak_memory_mib:.0f} MiB"
     if record.rms_start is not None and record.rms_end is not None:
@@ -145,9 +149,8 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "finished", record.finished
 
 
-def _accuracies(evaluation: Evaluation) -> str:
-    values = ", ".join(f"{value:.2f}" for value in evaluation.accuracies)
-    return f"{values} % ({evaluation.seconds:.1f} s)"
+def _values(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
@@ -160,22 +163,30 @@ def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={_word(value)}" for name, value in values.items())
-
-
-def _word(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(
+        f"{name}={'+'.join(map(str, value)) if isinstance(value, list | tuple) else value}" for name, value in values.items()
+    )
 
 
 def _seconds(record: RunRecord) -> str:
     """Return the seconds by stage, those of evaluation, and of an iteration."""
-    words = [f"{name} {value:.2f}" for name, value in record.seconds.items() if name != "total"]
-    words.append(f"evaluation {sum(evaluation.seconds for evaluation in record.evaluations):.2f}")
+    stages = [f"{name} {value:.2f}" for name, value in record.seconds.items() if name != "total"]
+    stages.append(f"evaluation {sum(evaluation.seconds for evaluation in record.evaluations):.2f}")
     if "total" in record.seconds:
-        words.append(f"in all {record.seconds['total']:.2f}")
+        stages.append(f"in all {record.seconds['total']:.2f}")
     if record.seconds_per_iteration is not None:
-        words.append(f"an iteration {record.seconds_per_iteration:.4f} (median)")
-    return ", ".join(words)
+        stages.append(f"an iteration {record.seconds_per_iteration:.4f} (median)")
+    return ", ".join(stages)
+
+
+def _preparation(record: RunRecord) -> str:
+    """Return the seconds in all that the artefacts of a cell took, and of each whether this cell made it."""
+    artefacts = sorted(record.preparation.values(), key=lambda artefact: (artefact.kind, artefact.label))
+    shares = [
+        f"{artefact.label} {artefact.seconds:.2f}, made {'by this cell' if artefact.made else 'for another cell'}"
+        for artefact in artefacts
+    ]
+    return f"{sum(artefact.seconds for artefact in artefacts):.2f} s in all: {'; '.join(shares)}"
 
 
 def _warnings(record: RunRecord, *, left_out: bool) -> Iterator[str]:
@@ -183,18 +194,18 @@ def _warnings(record: RunRecord, *, left_out: bool) -> Iterator[str]:
 
     Args:
         record: of the cell.
-        left_out: whether tables leave it out, for another rate of the step.
+        left_out: whether tables leave it out because of its rate of the step.
 
     """
-    spec = record.spec
-    if file := needed_file(record):
-        yield f"The command needs {file}, as it was (hash {spec.code or 'unknown'}), seen from where it is run."
+    spec, method = record.spec, spelling(record)
+    if method != spec.method:
+        yield f"The command needs {method}, unchanged (hash {spec.code or 'unknown'}), at this path from where it is run."
     if spec.numerics != NUMERICS:
-        yield f"An engine of other numbers made it (numerics {spec.numerics}, now {NUMERICS}): the command makes another cell."
+        yield f"It was made with numerics {spec.numerics}, which are now {NUMERICS}: the command makes another cell."
     if not spec.data:
-        yield "The record does not say which images the dataset held: the command gives the cell another hash."
+        yield "The record does not say which images the dataset had: the command gives the cell another hash."
     if left_out:
         yield "Tables leave it out: it differs from others in the rate of a step alone."
-    yield from (" ".join(text.split()) for text in record.warnings)
-    for name, text in record.failed_evaluations.items():
-        yield f"The evaluation by {name} failed: {' '.join(text.split())}"
+    yield from (" ".join(warning.split()) for warning in record.warnings)
+    for network, error in record.failed_evaluations.items():
+        yield f"The evaluation by {network} failed: {' '.join(error.split())}"

@@ -1,6 +1,6 @@
-"""What is interactive on the page: accuracy against seconds, and learning curves, as charts of Vega-Altair.
+"""The interactive charts of the page, by Vega-Altair: accuracy against seconds, and learning curves.
 
-The page holds their specifications, their numbers and the library itself, so they need no network.
+The page has their specifications, their numbers and the library itself, so they need no network.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ import pandas as pd
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
-from reports.figures.learning_curves import curves
-from reports.figures.pareto import points
-from reports.figures.style import palette
-from reports.frames.names import Column
+from reports.figures.style import ACCURACY, palette
+from reports.frames.names import columns_of
 from reports.frames.results import Results
+from reports.statistics.curves import curves, points
 
-_MOST_POINTS = 4000
-"""Points of loss curves in the page; there are fewer of each curve where there are many curves."""
+MOST_POINTS = 4000
+"""Points of all curves of the page together; the more curves there are, the fewer points has each."""
 
 _HEIGHT = 340
 _SHORT = 12
-"""Characters below which four names stand beside one another in the legend, on a phone too."""
+"""Characters below which four names fit beside one another in the legend, on a phone too."""
 
 _LABEL_HEIGHT, _LABEL_WIDTH = 0.055, 0.12
-"""How much of a plot a label takes, up and across."""
+"""The share of a plot's height and width that a label takes."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Chart:
 
     @property
     def escaped(self) -> str:
-        """The specification as it can stand in a script of a page, whatever names are in it."""
+        """The specification for a script of a page: no name in it ends the script."""
         return self.specification.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
@@ -60,8 +59,8 @@ def library() -> str:
 
 
 def charts(results: Results) -> list[Chart]:
-    """Return the charts that the records have something for."""
-    with debug_mode(False):  # Altair would hold each of thousands of points against the schema of any data
+    """Return the charts that the records have points for."""
+    with debug_mode(False):  # Altair would validate each of thousands of points against its schema of data
         return [*_pareto(results), *_learning_curves(results)]
 
 
@@ -71,12 +70,12 @@ def _pareto(results: Results) -> Iterator[Chart]:
     if frame.empty:
         return
     frame, chosen, color = _named(frame, results)
-    frame["shown_at"] = _positive(frame, "seconds", ["place"])
+    frame["shown_at"] = positive(frame, "seconds", ["cell"])
     ends = frame[frame["at"] == "all iterations"].sort_values("shown_at")
-    front = ends.assign(best=ends.groupby("place", sort=False)["accuracy"].cummax())[["place", "name", "shown_at", "best"]]
-    ends = ends.assign(label_at=pd.concat([_apart(part) for _, part in ends.groupby("place", sort=False)]))
+    front = ends.assign(best=ends.groupby("cell", sort=False)["accuracy"].cummax())[["cell", "name", "shown_at", "best"]]
+    ends = ends.assign(label_at=pd.concat([label_heights(group) for _, group in ends.groupby("cell", sort=False)]))
     x = alt.X("shown_at:Q", title="seconds of distilling", scale=alt.Scale(type="log", padding=30, nice=False))
-    y = alt.Y("accuracy:Q", title="accuracy (%)", scale=alt.Scale(zero=False, padding=30, nice=False))
+    y = alt.Y("accuracy:Q", title=ACCURACY, scale=alt.Scale(zero=False, padding=30, nice=False))
     tips = _tooltips("name", "accuracy", "seconds", "at")
     full = alt.datum["at"] == "all iterations"
     layers = (
@@ -84,26 +83,26 @@ def _pareto(results: Results) -> Iterator[Chart]:
         alt.Chart(_data(frame))
         .mark_point(size=90, strokeWidth=2, opacity=1)
         .encode(x=x, y=y, tooltip=tips, stroke=color, fill=alt.when(full).then(color).otherwise(alt.value("transparent"))),
-        alt.Chart(_data(ends)).mark_text(align="left", dx=9, dy=-7).encode(x=x, y="label_at:Q", text="name:N"),
+        alt.Chart(_data(ends)).mark_text(align="left", dx=9, dy=-7).encode(x, alt.Y("label_at:Q"), alt.Text("name:N")),
     )
     picked = alt.selection_point(name="picked", fields=["name"], bind="legend", toggle="true")
-    shown = (layer.transform_filter(alt.datum["place"] == chosen).transform_filter(picked) for layer in layers)
+    shown = (layer.transform_filter(alt.datum["cell"] == chosen).transform_filter(picked) for layer in layers)
     first, *others = shown
     yield _chart("pareto", "Accuracy against seconds", alt.layer(first, *others).add_params(chosen, picked))
 
 
-def _apart(part: pd.DataFrame) -> pd.Series:
-    """Return the height of each label of one plot, moved up until it does not lie on another one.
+def label_heights(points: pd.DataFrame) -> pd.Series:
+    """Return the height of the label of each point of one plot: its accuracy, or higher if another label is there.
 
     Args:
-        part: the points, with the columns `shown_at` and `accuracy`.
+        points: has the columns `shown_at`, the seconds as they are drawn, and `accuracy`.
 
     """
-    across = np.log(part["shown_at"]) / max(np.ptp(np.log(part["shown_at"])), 1e-9)
-    line = max(np.ptp(part["accuracy"]), 1e-9) * _LABEL_HEIGHT
+    across = np.log(points["shown_at"]) / max(np.ptp(np.log(points["shown_at"])), 1e-9)
+    line = max(np.ptp(points["accuracy"]), 1e-9) * _LABEL_HEIGHT
     placed: dict[Hashable, tuple[float, float]] = {}
-    for index in part["accuracy"].sort_values().index:
-        height = float(part["accuracy"][index])
+    for index in points["accuracy"].sort_values().index:
+        height = float(points["accuracy"][index])
         near = sorted(top for left, top in placed.values() if abs(left - across[index]) < _LABEL_WIDTH)
         for top in near:
             if abs(top - height) < line:
@@ -118,9 +117,9 @@ def _learning_curves(results: Results) -> Iterator[Chart]:
     if frame.empty:
         return
     frame, chosen, color = _named(frame, results)
-    frame = _thinned(frame, ["place", "name", "quantity"])
+    frame = thinned(frame, ["cell", "name", "quantity"])
     for name in ("iteration", "seconds"):
-        frame[f"{name}_at"] = _positive(frame, name, ["place"])
+        frame[f"{name}_at"] = positive(frame, name, ["cell"])
     frame["low"], frame["high"] = frame["value"] - frame["std_seeds"], frame["value"] + frame["std_seeds"]
     axis = alt.param(
         "axis",
@@ -128,15 +127,15 @@ def _learning_curves(results: Results) -> Iterator[Chart]:
         bind=alt.binding_radio(options=["iteration", "seconds"], labels=["iterations", "seconds"], name="against "),
     )
     titles = {
-        "accuracy": ("Test accuracy at checkpoints", "accuracy (%)"),
+        "accuracy": ("Test accuracy at checkpoints", ACCURACY),
         "loss": ("Loss over its value at the start", "loss over its start"),
     }
     for quantity, (title, unit) in titles.items():
-        part = frame[(frame["quantity"] == quantity) & (frame["value"] > 0)]
-        if part.empty:
+        shown = frame[(frame["quantity"] == quantity) & (frame["value"] > 0)]
+        if shown.empty:
             continue
         scale = alt.Scale(zero=False) if quantity == "accuracy" else alt.Scale(type="log", nice=False)
-        base = alt.Chart(_data(part)).transform_filter(alt.datum["place"] == chosen)
+        base = alt.Chart(_data(shown)).transform_filter(alt.datum["cell"] == chosen)
         base = base.transform_calculate(x="axis == 'iteration' ? datum.iteration_at : datum.seconds_at")
         base = base.encode(x=alt.X("x:Q", title=None, scale=alt.Scale(type="log", nice=False)), color=color)
         band = base.transform_filter("datum.low > 0").mark_area(opacity=0.2, line=False)
@@ -149,26 +148,26 @@ def _learning_curves(results: Results) -> Iterator[Chart]:
 
 
 def _named(frame: pd.DataFrame, results: Results) -> tuple[pd.DataFrame, alt.Parameter, alt.Color]:
-    """Return a frame with what places and columns are called, the choice of a place, and the colours of columns."""
+    """Return a frame with the labels of cells and columns, the choice of a dataset and IPC, and the colours of columns."""
     names = results.names
-    columns = [Column(*pair) for pair in zip(frame["method"], frame["variant"], strict=True)]
+    columns = columns_of(frame)
     colors = {names.column(column): color for column, color in palette(columns, results).items()}
-    places = [f"{names.dataset(dataset)}, IPC {ipc}" for dataset, ipc in zip(frame["dataset"], frame["ipc"], strict=True)]
-    frame = frame.assign(name=list(map(names.column, columns)), place=places)
-    options = list(dict.fromkeys(places))
-    chosen = alt.param("place", value=options[0], bind=alt.binding_select(options=options, name="Dataset and IPC "))
+    cells = [f"{names.dataset(dataset)}, IPC {ipc}" for dataset, ipc in zip(frame["dataset"], frame["ipc"], strict=True)]
+    frame = frame.assign(name=list(map(names.column, columns)), cell=cells)
+    options = list(dict.fromkeys(cells))
+    chosen = alt.param("cell", value=options[0], bind=alt.binding_select(options=options, name="Dataset and IPC "))
     scale = alt.Scale(domain=list(colors), range=list(colors.values()))
     legend = alt.Legend(columns=4 if max(map(len, colors)) < _SHORT else 2)
     return frame, chosen, alt.Color("name:N", title=None, scale=scale, legend=legend)
 
 
-def _positive(frame: pd.DataFrame, name: str, by: list[str]) -> pd.Series:
-    """Return a column for an axis of logarithms: what is zero stands left of the least that is not.
+def positive(frame: pd.DataFrame, name: str, by: list[str]) -> pd.Series:
+    """Return a column for a logarithmic axis: zero becomes a third of the least value above zero.
 
     Args:
         frame: has the column.
         name: of the column.
-        by: the columns of which each value has an axis of its own.
+        by: the columns by which axes differ.
 
     """
     values = frame[name].astype(float)
@@ -176,17 +175,24 @@ def _positive(frame: pd.DataFrame, name: str, by: list[str]) -> pd.Series:
     return values.where(values > 0, least / 3)
 
 
-def _thinned(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Return a frame of which each line has at most its share of `_MOST_POINTS`, the first and the last among them."""
+def thinned(frame: pd.DataFrame, by: list[str], *, most: int = MOST_POINTS) -> pd.DataFrame:
+    """Return a frame of which each line has about its share of `most` points, the first and the last among them.
+
+    Args:
+        frame: the points of all lines, in order.
+        by: the columns that tell lines apart.
+        most: the number of points of all lines together.
+
+    """
     groups = frame.groupby(by, sort=False)
     number, size = groups.cumcount(), groups["value"].transform("size")
-    step = (size * len(groups) / _MOST_POINTS).apply(lambda value: max(1, round(value)))
+    step = (size * len(groups) / most).apply(lambda value: max(1, round(value)))
     kept: pd.DataFrame = frame[(number % step == 0) | (number == size - 1)]
     return kept.copy()
 
 
 def _data(frame: pd.DataFrame) -> alt.InlineData:
-    """Return the rows of a frame with five digits, which a picture does not need more of."""
+    """Return the rows of a frame with five digits, which are enough for a picture."""
     columns = frame.drop(columns=["dataset", "ipc", "method", "variant", "quantity", "std_seeds"], errors="ignore")
     rows: list[dict[str, Any]] = json.loads(columns.to_json(orient="records"))
     return alt.InlineData(values=[{key: _short(value) for key, value in row.items() if value is not None} for row in rows])
@@ -202,7 +208,7 @@ def _tooltips(*names: str) -> list[alt.Tooltip]:
 
 
 def _chart(name: str, title: str, chart: alt.LayerChart | alt.FacetChart) -> Chart:
-    """Return a chart as wide as the page lets it be."""
+    """Return a chart as wide as the page."""
     whole = chart.properties(width="container", height=_HEIGHT, description=title)
     whole = whole.configure_legend(orient="bottom", labelLimit=0, symbolOpacity=1).configure_view(stroke=None)
     return Chart(name, title, whole.to_json(indent=None))

@@ -1,4 +1,4 @@
-"""The distilled images: for each dataset and IPC a gallery of sheets, every method beside the others."""
+"""The distilled images: for each dataset and IPC a gallery with a sheet for each method."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TILE = 56
 """Pixels of the screen that an image takes at most, before zooming."""
 
 _ACROSS = 320
-"""Pixels of the screen that a sheet takes at most, where its images are small enough."""
+"""Pixels of the screen that a sheet takes at most, if its images are small enough."""
 
 
 @dataclass(frozen=True)
 class Sheet:
     """A picture of one set, or of one start that several methods share.
 
-    `title`: of which method. `file`: its file beside the page. `rms`: root mean square of the set in normalised units.
-    `clipped`: the percentage of values outside [0, 1]. `most`: the images of its largest class. `column` is None where it is a
-    start.
+    `title`: its methods. `file`: its file beside the page. `rms`: root mean square of the set in normalised units.
+    `clipped`: the percentage of values outside [0, 1]. `most`: the number of images of its largest class. `column`: its method
+    and variant; None for a start.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class _Set:
-    """A set that was drawn: whose it is, at which iteration (None: the end), and its sheet."""
+    """A set that was drawn: its record and column, the iteration (None: the end), and its sheet."""
 
     record: RunRecord
     column: Column
@@ -74,51 +74,51 @@ def write_images(results: Results, folders: Mapping[str, Path], target: Path, le
     """Draw the distilled images of one seed of each dataset, IPC and column; return what the page shows of them.
 
     Args:
-        results: whose images.
-        folders: where each record and its images lie, by hash.
-        target: where the pictures go.
+        results: the records.
+        folders: the folder of each record and its images, by hash.
+        target: the folder of the pictures.
         left_out: a line is added for each file that cannot be drawn.
 
     """
     galleries = []
     with ThreadPoolExecutor(usable_cores()) as pool:  # what takes the time, numpy and zlib, lets other threads run
-        for place, records in _one_seed(results, folders).items():
+        for cell, records in _shown_records(results, folders).items():
             outcomes = pool.map(lambda pair: _draw(pair[1], pair[0], folders), records.items())
             groups: dict[tuple[object, ...], list[_Set]] = defaultdict(list)
             for sets, problems in outcomes:
                 left_out += problems
-                for one in sets:
-                    groups[one.drawn.classes, one.drawn.shape].append(one)
-            galleries += [_gallery(place, members, results, target) for members in groups.values()]
+                for drawn_set in sets:
+                    groups[drawn_set.drawn.classes, drawn_set.drawn.shape].append(drawn_set)
+            galleries += [_gallery(cell, members, results, target) for members in groups.values()]
     return galleries
 
 
-def _one_seed(results: Results, folders: Mapping[str, Path]) -> dict[tuple[str, int], dict[Column, RunRecord]]:
+def _shown_records(results: Results, folders: Mapping[str, Path]) -> dict[tuple[str, int], dict[Column, RunRecord]]:
     """Return the records whose images are shown: of the seed that most columns have, or else the first of the column."""
     records = [record for record in results.records if record.hash in results.shown and record.spec.ipc is not None]
-    texts = results.main_variants
+    variants = results.main_variants
     seeds: dict[tuple[str, int], dict[Column, dict[int, RunRecord]]] = defaultdict(lambda: defaultdict(dict))
     for record in sorted(records, key=lambda record: record.hash):
         if (folders[record.hash] / record.images_name).is_file():
-            column = Column(record.spec.method, texts[record.hash])
+            column = Column(record.spec.method, variants[record.hash])
             seeds[record.spec.dataset, record.spec.ipc or 0][column].setdefault(record.spec.seed, record)
     shown = {}
-    for place in sorted(seeds, key=lambda place: (dataset_rank(place[0]), place[1])):
-        columns = seeds[place]
+    for cell in sorted(seeds, key=lambda cell: (dataset_rank(cell[0]), cell[1])):
+        columns = seeds[cell]
         counts = Counter(seed for own in columns.values() for seed in own)
         common = min(counts, key=lambda seed: (-counts[seed], seed))
         ordered = sorted(columns, key=results.names.column_rank)
-        shown[place] = {column: columns[column].get(common) or min(columns[column].items())[1] for column in ordered}
+        shown[cell] = {column: columns[column].get(common) or min(columns[column].items())[1] for column in ordered}
     return shown
 
 
 def _draw(record: RunRecord, column: Column, folders: Mapping[str, Path]) -> tuple[list[_Set], list[str]]:
-    """Return a record's images at the start, where they were kept, and at the end, and a line for what cannot be drawn.
+    """Return a record's images at the start, if they were kept, and at the end, and a line for each file that cannot be drawn.
 
     Args:
-        record: whose images.
+        record: the record.
         column: its column.
-        folders: where records lie.
+        folders: of the records, by hash.
 
     """
     sets, problems = list[_Set](), list[str]()
@@ -133,25 +133,25 @@ def _draw(record: RunRecord, column: Column, folders: Mapping[str, Path]) -> tup
     return sets, problems
 
 
-def _gallery(place: tuple[str, int], sets: Sequence[_Set], results: Results, target: Path) -> Gallery:
+def _gallery(cell: tuple[str, int], sets: Sequence[_Set], results: Results, target: Path) -> Gallery:
     """Write the sheets of a gallery, and return it.
 
     Args:
-        place: dataset and IPC.
-        sets: of this place, of one size and the same classes.
-        results: what they are called.
-        target: where the pictures go.
+        cell: dataset and IPC.
+        sets: of this cell, of one size and the same classes.
+        results: names methods and datasets.
+        target: the folder of the pictures.
 
     """
-    (dataset, ipc), first, sheets = place, sets[0].drawn, []
-    seed = Counter(one.record.spec.seed for one in sets).most_common(1)[0][0]
-    for title, name, one in _titled(sets, seed, results):
-        drawn = one.drawn
+    (dataset, ipc), first, sheets = cell, sets[0].drawn, []
+    seed = Counter(member.record.spec.seed for member in sets).most_common(1)[0][0]
+    for title, name, member in _titled(sets, seed, results):
+        drawn = member.drawn
         (target / name).write_bytes(drawn.picture)
-        column = one.column if one.iteration is None else None
+        column = member.column if member.iteration is None else None
         sheets.append(Sheet(title, f"{target.name}/{name}", drawn.rms, drawn.clipped, drawn.most, column))
     tile_height, tile_width = first.shape[1:]
-    columns = min(max(one.drawn.most for one in sets), MOST)
+    columns = min(max(member.drawn.most for member in sets), MOST)
     width, height = columns * (tile_width + 1) + 1, len(first.classes) * (tile_height + 1) + 1
     scale = max(1, min(_TILE // tile_height, _ACROSS // width))
     label = f"{results.names.dataset(dataset)}, IPC {ipc}, seed {seed}"
@@ -164,27 +164,27 @@ def _titled(sets: Sequence[_Set], seed: int, results: Results) -> Iterator[tuple
     Args:
         sets: of one gallery.
         seed: of most of them; another one is named.
-        results: what methods are called.
+        results: names methods.
 
     """
     starts: dict[bytes, list[_Set]] = defaultdict(list)
-    for one in sets:
-        if one.iteration is not None:
-            starts[one.drawn.picture].append(one)
+    for member in sets:
+        if member.iteration is not None:
+            starts[member.drawn.picture].append(member)
     for shared in starts.values():
         yield f"Start of {', '.join(_titles(shared, seed, results))}", _name(shared[0], "start"), shared[0]
-    ends = [one for one in sets if one.iteration is None]
-    for title, one in zip(_titles(ends, seed, results), ends, strict=True):
-        yield title, _name(one), one
+    ends = [member for member in sets if member.iteration is None]
+    for title, member in zip(_titles(ends, seed, results), ends, strict=True):
+        yield title, _name(member), member
 
 
 def _titles(sets: Iterable[_Set], seed: int, results: Results) -> list[str]:
     return [
-        results.names.column(one.column) + (f", seed {one.record.spec.seed}" if one.record.spec.seed != seed else "")
-        for one in sets
+        results.names.column(member.column) + (f", seed {member.record.spec.seed}" if member.record.spec.seed != seed else "")
+        for member in sets
     ]
 
 
-def _name(one: _Set, *more: str) -> str:
-    spec = one.record.spec
-    return file_name(spec.dataset, spec.ipc, *filter(None, one.column), *more)
+def _name(member: _Set, *more: str) -> str:
+    spec = member.record.spec
+    return file_name(spec.dataset, spec.ipc, *filter(None, member.column), *more)

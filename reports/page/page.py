@@ -1,4 +1,4 @@
-"""`index.html`: the whole report on one page, from the tables, pictures, images and cards that were made."""
+"""`index.html`: the whole report on one page, from its tables, pictures, images and cards."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from reports.page.charts import Chart, library
 from reports.page.images import Gallery
 from reports.tables.table import Table, environment
 
-_LARGEST = 5_000_000
-"""Bytes of the page up to which pictures stand in it."""
+LARGEST = 5_000_000
+"""Bytes of the page up to which pictures are embedded in it."""
 
 _PICTURE = re.compile(r'(?<=<img src=")(?:figures|images)/[\w.=-]+(?=")')
 """The path of a picture beside the page."""
@@ -32,24 +32,24 @@ _SECTIONS = {
     "rates": "The rate of the step",
     "growth": "How cost grows",
 }
-"""The headings of figures below the tables, in their order; the section `answer` stands at the top."""
+"""The headings of figures below the tables, in their order; the section `answer` is at the top."""
 
 _FIRST = ("answer", "table2", "table1", "transfer")
-"""The tables that stand before the others, in this order."""
+"""The tables that come before the others, in this order."""
 
 _TITLES = {"answer": "The best loss of each dataset and IPC"}
-"""Titles of tables where their own would say again what the top of the page says."""
+"""Titles of tables whose own would repeat the top of the page."""
 
 _GROWTH = {
     "time": "Seconds of one loss as its sizes grow",
     "memory": "Memory of one loss as its sizes grow",
 }
-"""The figures that `python -m reports --benchmarks` leaves, and what they show."""
+"""The figures that `python -m reports --benchmarks` writes, and their titles."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture as it stands on the page: its words, the path of what is shown, and its files beside the page by form."""
+    """A picture on the page: its title and caption, the path of the file that is shown, and its files by format."""
 
     stem: str
     title: str
@@ -60,7 +60,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Group:
-    """A figure: its pictures, and what is interactive of it."""
+    """A figure: its pictures, and its interactive charts."""
 
     title: str
     pictures: tuple[Shown, ...]
@@ -69,7 +69,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Filter:
-    """A choice that hides what is of something else: of the attribute `data-<name>`, with values and what they are called."""
+    """A choice of one value of the attribute `data-<name>`, which hides elements of other values; `options`: values, labels."""
 
     name: str
     label: str
@@ -78,12 +78,12 @@ class Filter:
 
 @dataclass(frozen=True)
 class Page:
-    """What stands on the page.
+    """The content of the page.
 
-    `answer` and `summary` (how much reproduces) stand first. `cells` is how many records there are, `files` the raw data beside
-    the page. `groups` are the figures by section; `images` the galleries; `decks` the cards of cells. `left_out`: a line for
-    each thing that is not on it, for want of results or because it could not be read. `notes`: a line for each record that
-    counts, but lies under another name or in several folders.
+    `answer` and `summary` (how much reproduces) come first. `cells` is the number of records, `files` are the raw data beside
+    the page. `groups` are the figures by section, `images` the galleries, `decks` the cards of cells. `left_out`: a line for
+    each cell or file that is not on it, because it has no results or could not be read. `notes`: a line for each record that
+    counts, but has another file name or is in several folders.
     """
 
     answer: str
@@ -120,20 +120,20 @@ class Page:
     @cached_property
     def contents(self) -> list[tuple[str, str]]:
         """The anchors of the sections, and their titles."""
-        parts = [("the-answer", "The answer"), *((table.name, table.title) for table in self.tables)]
-        parts += [(f"section-{section}", title) for section, title in self.sections]
+        entries = [("the-answer", "The answer"), *((table.name, table.title) for table in self.tables)]
+        entries += [(f"section-{section}", title) for section, title in self.sections]
         more = (
             ("images", "The distilled images", self.images),
             ("cells", "The cells", self.decks),
             ("not-shown", "Not shown", self.left_out),
             ("counted-once", "Counted once", self.notes),
         )
-        parts += [(anchor, title) for anchor, title, members in more if members]
-        return [*parts, ("files", "Files")]
+        entries += [(anchor, title) for anchor, title, members in more if members]
+        return [*entries, ("files", "Files")]
 
     @cached_property
     def filters(self) -> list[Filter]:
-        """The choices of dataset, IPC, method and variant, of those that are on the page; none where there is only one."""
+        """The choices of dataset, IPC, method and variant, among those on the page; none if there is only one value."""
         rows = [row for table in self.tables for row in table.rows if row.dataset]
         cards = [card for deck in self.decks for card in deck.cards]
         datasets = sorted({row.dataset for row in rows} | {card.dataset for card in cards}, key=dataset_rank)
@@ -148,18 +148,18 @@ class Page:
             Filter("dataset", "Dataset", tuple((name, self.names.dataset(name)) for name in datasets)),
             Filter("ipc", "IPC", (*zip(numbers, numbers, strict=True), *((("all", "whole set"),) if "all" in ipcs else ()))),
             Filter("method", "Method", tuple((name, self.names.facts(name).label) for name in methods)),
-            Filter("variant", "Variant", tuple((text, text or "none") for text in variants)),
+            Filter("variant", "Variant", tuple((variant, variant or "none") for variant in variants)),
         ]
-        return [one for one in made if len(one.options) > 1]
+        return [choice for choice in made if len(choice.options) > 1]
 
 
-def groups(pictures: Iterable[Picture], charts: Sequence[Chart], grown: Path) -> list[tuple[str, Group]]:
+def groups(pictures: Iterable[Picture], charts: Sequence[Chart], benchmarks: Path) -> list[tuple[str, Group]]:
     """Return the figures of the page with their sections.
 
     Args:
-        pictures: those that were written, the pictures of one figure after one another.
-        charts: what is interactive.
-        grown: where the figures of benchmarks lie, if there are any.
+        pictures: those that were written, grouped by figure.
+        charts: the interactive ones.
+        benchmarks: the folder of the figures of benchmarks, if there are any.
 
     """
     members: dict[str, list[Picture]] = {}
@@ -168,28 +168,28 @@ def groups(pictures: Iterable[Picture], charts: Sequence[Chart], grown: Path) ->
     made = []
     for name, own in members.items():
         figure = own[0].figure
-        titles = [figure.title if one.title == figure.title else f"{figure.title}: {one.title}" for one in own]
-        shown = (_shown(one.stem, title, figure.caption, one.formats) for one, title in zip(own, titles, strict=True))
+        titles = [figure.title if of.title == figure.title else f"{figure.title}: {of.title}" for of in own]
+        shown = (_shown(of.stem, title, figure.caption, of.formats) for of, title in zip(own, titles, strict=True))
         interactive = tuple(chart for chart in charts if chart.name == name)
         made.append((str(figure.section), Group(figure.title, tuple(shown), interactive)))
-    return [*made, *_benchmarks(grown)]
+    return [*made, *_benchmarks(benchmarks)]
 
 
 def _shown(stem: str, title: str, caption: str, forms: Iterable[str]) -> Shown:
-    """Return a picture as it stands on the page.
+    """Return a picture for the page.
 
     Args:
         stem: the name of its files.
         title: of the picture.
         caption: of its figure.
-        forms: in which it is written.
+        forms: the formats of its files.
 
     """
     return Shown(stem, title, caption, f"figures/{stem}.svg", tuple((form, f"figures/{stem}.{form}") for form in forms))
 
 
 def _benchmarks(folder: Path) -> Iterator[tuple[str, Group]]:
-    """Yield the figures of benchmarks that an earlier run left in a folder."""
+    """Yield the figures of benchmarks that are in the folder of an earlier report."""
     caption = "Measured by tox -e bench on one machine, apart from the cells; benchmarks.md has the tables."
     for name, title in _GROWTH.items():
         stem = f"benchmarks_{name}"
@@ -200,7 +200,7 @@ def _benchmarks(folder: Path) -> Iterator[tuple[str, Group]]:
 
 def ordered(tables: Iterable[Table], *, said: Iterable[str]) -> list[Table]:
     """Return the tables in the order of the page, without leads that the top of the page has `said`."""
-    leads, ranks = set(said), {name: place for place, name in enumerate(_FIRST)}
+    leads, ranks = set(said), {name: rank for rank, name in enumerate(_FIRST)}
     shown = (
         replace(table, title=_TITLES.get(table.name, table.title), lead="" if table.lead in leads else table.lead)
         for table in tables
@@ -212,24 +212,25 @@ def render_page(page: Page, path: Path, earlier: Path) -> None:
     """Write the page into a file.
 
     Args:
-        page: what stands on it.
+        page: its content.
         path: the file.
         earlier: the folder of an earlier report, for pictures that are not beside the file yet.
 
     """
-    text = environment().get_template("page.html").render(page=page)
-    path.write_text(_with_pictures(text, (path.parent, earlier)), encoding="utf-8")
+    html = environment().get_template("page.html").render(page=page)
+    path.write_text(with_pictures(html, (path.parent, earlier)), encoding="utf-8")
 
 
-def _with_pictures(text: str, folders: Sequence[Path]) -> str:
-    """Return a page with its pictures in it, in its order, while it stays within `_LARGEST`; further ones stay links.
+def with_pictures(html: str, folders: Sequence[Path], *, largest: int = LARGEST) -> str:
+    """Return a page with its pictures embedded, in its order, while it has at most `largest` bytes; others remain links.
 
     Args:
-        text: the page, with the paths of its pictures.
-        folders: where these lie.
+        html: the page, with the paths of its pictures.
+        folders: of the pictures.
+        largest: bytes.
 
     """
-    room = _LARGEST - len(text.encode())
+    room = largest - len(html.encode())
 
     def source(match: re.Match[str]) -> str:
         nonlocal room
@@ -241,4 +242,4 @@ def _with_pictures(text: str, folders: Sequence[Path]) -> str:
         room -= added
         return head + base64.b64encode(file.read_bytes()).decode()
 
-    return _PICTURE.sub(source, text)
+    return _PICTURE.sub(source, html)

@@ -1,4 +1,4 @@
-"""A sheet: the images of one distilled set as one picture, a class a row, pixel by pixel."""
+"""A sheet: the images of one distilled set as one picture, a row for each class, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MOST = 50
 """The most images of a class on a sheet."""
 
 _LINE = 128
-"""The grey of the lines between images, a pixel wide: it is seen on light and on dark pages."""
+"""The grey of the lines between images, a pixel wide: it is visible on light and on dark pages."""
 
 _LONGEST = 180
 """The most characters of a name before its suffix; file systems allow 255 bytes."""
 
 _SAFE = re.compile(r"[a-z0-9][a-z0-9.=-]*")
-"""Parts of a name that need no replacement: without capitals, because some file systems do not tell them apart."""
+"""Components of a name that need no replacement: without capitals, because some file systems do not tell them apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Pixels:
 
     @property
     def clipped(self) -> float:
-        """The share of values outside [0, 1], in percent; what rounding alone puts there does not count."""
+        """The share of values outside [0, 1], in percent; values that are there by rounding alone do not count."""
         return 100 * float(np.mean((self.images < -1e-5) | (self.images > 1 + 1e-5)))
 
     @property
@@ -54,7 +54,7 @@ class Pixels:
 
 
 def read_pixels(path: Path) -> Pixels:
-    """Return the images in a file; raise `ValueError` where it holds no distilled set that can be drawn."""
+    """Return the images in a file; raise `ValueError` if it has no distilled set that can be drawn."""
     with safe_open(path, framework="np") as file:
         images, labels = file.get_tensor("images"), file.get_tensor("labels")
         metadata: dict[str, Any] = {key: json.loads(value) for key, value in file.metadata().items()}
@@ -96,16 +96,16 @@ def sheet(pixels: Pixels) -> np.ndarray:
 def png(picture: np.ndarray) -> bytes:
     """Return a picture, uint8, as a PNG file."""
     file = io.BytesIO()
-    # Distilled images are noisy: searching for repetitions longer than runs takes twice as long and saves next to nothing.
+    # Distilled images are noisy: searching for repetitions longer than runs takes twice as long and saves almost nothing.
     Image.fromarray(picture).save(file, "png", compress_type=zlib.Z_RLE)
     return file.getvalue()
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The sheet of a file of images as PNG, and what the page says of them.
+    """The sheet of a file of images as PNG, and what the page says about them.
 
-    `shape`: of each image, `[channels, height, width]`. The others are those of `Pixels`.
+    `shape`: of each image, `[channels, height, width]`. The other fields are those of `Pixels`.
     """
 
     picture: bytes
@@ -117,20 +117,20 @@ class Drawn:
 
 
 def draw_sheet(path: Path) -> Drawn:
-    """Return the sheet of the images in a file; raise `ValueError` where it holds no distilled set that can be drawn."""
+    """Return the sheet of the images in a file; raise `ValueError` if it has no distilled set that can be drawn."""
     pixels = read_pixels(path)
     about = pixels.classes, pixels.images.shape[1:], pixels.rms, pixels.clipped, pixels.most
     return Drawn(png(sheet(pixels)), *about)
 
 
-def file_name(*parts: object) -> str:
-    """Return the name of a picture that tells what it is of. Two different lists of parts never have the same name.
+def file_name(*components: object) -> str:
+    """Return the file name of a picture. Two different lists of components never have the same name.
 
-    A name that had to be changed, because it is long or holds what not every file system takes, ends with a hash of the whole.
+    A name that had to be changed, because it is long or has characters that some file systems refuse, ends with a hash.
     """
-    texts = [str(part) for part in parts]
-    name = "_".join(re.sub(r"[^a-z0-9.=-]+", "-", text.lower()).strip("-.") for text in texts)
-    if len(name) > _LONGEST or not all(map(_SAFE.fullmatch, texts)):
-        digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+    strings = [str(component) for component in components]
+    name = "_".join(re.sub(r"[^a-z0-9.=-]+", "-", string.lower()).strip("-.") for string in strings)
+    if len(name) > _LONGEST or not all(map(_SAFE.fullmatch, strings)):
+        digest = hashlib.sha256(json.dumps(strings).encode()).hexdigest()[:16]
         name = f"{name[:_LONGEST]}-{digest}"
     return f"synthetic_{name}.png"

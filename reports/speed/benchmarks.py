@@ -15,8 +15,9 @@ from reports.frames.results import Results
 from reports.speed.measurements import Measurement, Run, read_benchmarks
 from reports.speed.scaling import QUANTITIES, crossovers, draw_scaling, scaling_table
 from reports.swap import swapped
-from reports.tables.reached import reached_frame, reached_table
+from reports.tables.reached import reached_table
 from reports.tables.table import Row, Table, TableCell, environment
+from reports.verdicts.reached import reached_frame
 
 
 def _ratio(run: Run, entry: Measurement) -> float | None:
@@ -25,17 +26,17 @@ def _ratio(run: Run, entry: Measurement) -> float | None:
 
 
 def _own_share(run: Run, entry: Measurement) -> float | None:
-    """Return the percent of the rate of the matrix product, measured in the same run; each part's in its own precision."""
+    """Return the percent of the rate of the matrix product, measured in the same run for each precision."""
     if entry.flops is None:
         return None
-    parts = (entry.precision, entry.flops - entry.float32_flops), ("fp32", entry.float32_flops)
-    rates = [(flops, run.gemm(precision)) for precision, flops in parts if flops]
-    seconds = [flops / rate for flops, rate in rates if rate]  # of each part, at the rate of the product
+    operations = (entry.precision, entry.flops - entry.float32_flops), ("fp32", entry.float32_flops)
+    rates = [(flops, run.gemm(precision)) for precision, flops in operations if flops]
+    seconds = [flops / rate for flops, rate in rates if rate]  # in each precision, at the rate of the product
     return 100 * sum(seconds) / entry.seconds if len(seconds) == len(rates) else None
 
 
 def _iterations(run: Run, entry: Measurement, *, group: str = "dm iteration") -> float | None:
-    """Return how many of our DM iterations, measured as `group`, it takes: of the one in its precision, or the fastest."""
+    """Return its seconds over those of our DM iteration, measured as `group`, in the same precision or else the fastest."""
     ours = run.of(group, "fast")
     if len(run.of(entry.group, "fast")) > 1:
         ours = [dm for dm in ours if dm.precision == entry.precision]
@@ -48,7 +49,7 @@ def _small_iterations(run: Run, entry: Measurement) -> float | None:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a group is to reach: a measure, in `unit`, and its limit."""
+    """The goal of a group: a measure, in `unit`, and its limit."""
 
     group: str
     what: str
@@ -72,7 +73,7 @@ _TRANSPORT = [
 
 
 def _near_the_product(group: str, what: str) -> Goal:
-    """Return the goal of a path that consists almost only of products and convolutions."""
+    """Return the goal of a path that consists almost entirely of products and convolutions."""
     return Goal(group, what, _own_share, "at least", 80, "% of the matrix product's rate")
 
 
@@ -111,9 +112,9 @@ def speed_table(run: Run) -> Table:
         caption=(
             f"Matrix product of 2048 x 2048, measured in the same run: {', '.join(rates) or 'not measured'}. The reference is "
             "tests/perf/reference.py: loops over classes, of modules, in float32. Seconds are medians; GFLOP/s count "
-            "multiplications and additions of convolutions and matrix products, of KR's critics also those that are left out. "
-            "% of GEMM is 100 where a path takes as long as the matrix product takes for as many operations, each part in its "
-            "own precision: in matching, synthetic images are in float32.",
+            "multiplications and additions of convolutions and matrix products, of KR's critics also those that are skipped. "
+            "% of GEMM is 100 if a path takes as long as the matrix product takes for as many operations in these precisions; "
+            "in matching, synthetic images are in float32.",
             *((f"Not measured in this run: {'; '.join(missing)}.",) if missing else ()),
         ),
         text_columns=(0, 1),
@@ -125,19 +126,19 @@ def _speed_row(run: Run, goal: Goal, entry: Measurement) -> Row:
     reference, value = run.of(goal.group, "reference"), goal.measure(run, entry)
     verdict = "unknown" if value is None else f"{'yes' if goal.reached(value) else 'no'}: {value:.3g}"
     cells = (
-        TableCell(text=_seconds(reference[0].seconds) if reference else ""),
-        TableCell(text=_seconds(entry.seconds)),
+        TableCell(label=_seconds(reference[0].seconds) if reference else ""),
+        TableCell(label=_seconds(entry.seconds)),
         TableCell(value=_ratio(run, entry), digits=2),
         TableCell(value=None if entry.rate is None else entry.rate / 1e9, digits=0),
         TableCell(value=_own_share(run, entry), digits=0),
-        TableCell(text=f"{goal.sense} {goal.limit:g} {goal.unit}"),
-        TableCell(text=verdict),
+        TableCell(label=f"{goal.sense} {goal.limit:g} {goal.unit}"),
+        TableCell(label=verdict),
     )
     return Row((goal.what, entry.precision), cells)
 
 
 def memory_table(run: Run) -> Table | None:
-    """Return the table of peak memory, or None where none was measured."""
+    """Return the table of peak memory, or None if none was measured."""
     rows = []
     for entry in run.of("memory", "fast"):
         if entry.peak_mib is not None and entry.limit_mib is not None:
@@ -145,7 +146,7 @@ def memory_table(run: Run) -> Table | None:
                 TableCell(value=entry.seconds),
                 *(TableCell(value=mib, digits=0) for mib in (entry.peak_mib, entry.limit_mib)),
             )
-            under = TableCell(text="yes" if entry.peak_mib < entry.limit_mib else "no")
+            under = TableCell(label="yes" if entry.peak_mib < entry.limit_mib else "no")
             rows.append(Row((entry.loss,), (*numbers, under)))
     if not rows:
         return None
@@ -164,7 +165,7 @@ def memory_table(run: Run) -> Table | None:
 
 
 _SIZE = ("mnist", "fashionmnist")
-"""The datasets whose images are as large as those of the benchmark of an iteration, 28 x 28 of one channel."""
+"""The datasets whose images have the size of those in the benchmark of an iteration, 28 x 28 with one channel."""
 
 _HEADLINE = (
     "Beside it: real images a class and seconds of an iteration of these cells, and seconds of an iteration of the plain "
@@ -193,14 +194,14 @@ def headline(results: Results, run: Run) -> Table | None:
 
 
 def _speed_cells(run: Run, values: Mapping[Hashable, Any]) -> tuple[TableCell, ...]:
-    """Return what the headline adds to a row of the table of time to the published accuracy.
+    """Return the cells that the headline adds to a row of the table of time to the published accuracy.
 
     Args:
         run: the benchmarks.
         values: the row.
 
     """
-    seconds = _reference_iteration(run, values["method"]) if values["dataset"] in _SIZE else None
+    seconds = reference_iteration(run, values["method"]) if values["dataset"] in _SIZE else None
     return (
         TableCell(value=values["real_batch"], digits=0),
         TableCell(value=values["seconds_per_iteration"], digits=3),
@@ -208,16 +209,19 @@ def _speed_cells(run: Run, values: Mapping[Hashable, Any]) -> tuple[TableCell, .
     )
 
 
-def _reference_iteration(run: Run, method: str) -> float | None:
-    """Return the seconds of an iteration of the plain reference, or None where the run has not measured it."""
+def reference_iteration(run: Run, method: str) -> float | None:
+    """Return the seconds of an iteration of the plain reference, or None if the run has not measured it.
+
+    If the iteration of a loss was not measured itself, it is DM's iteration and the loss, which were measured apart.
+    """
     own = run.of(f"{method} iteration", "reference")
-    parts = [own] if own else [run.of("dm iteration", "reference"), run.of(f"{method} 256 x 10", "reference")]
-    return sum(entries[0].seconds for entries in parts) if all(parts) else None
+    measured = [own] if own else [run.of("dm iteration", "reference"), run.of(f"{method} 256 x 10", "reference")]
+    return sum(entries[0].seconds for entries in measured) if all(measured) else None
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of the page: a table, the stem of the picture beside it, if there is one, and lines below it."""
+class PageSection:
+    """A section of the page: a table, the stem of the picture beside it, if there is one, and lines below it."""
 
     table: Table
     picture: str = ""
@@ -230,10 +234,10 @@ def write_benchmarks(path: Path, *outs: Path, target: Path | None = None) -> Pat
     Args:
         path: the file.
         outs: folders whose `records/` say how long cells take to the published accuracy; they may have none.
-        target: the folder of the report; `report/` in the first folder where it is None.
+        target: the folder of the report; `report/` in the first folder if it is None.
 
     Raises:
-        UsageError: where the file is missing or holds no benchmarks, or the report cannot be written.
+        UsageError: if the file is missing or has no benchmarks, or the report cannot be written.
 
     """
     run = read_benchmarks(path)
@@ -242,26 +246,27 @@ def write_benchmarks(path: Path, *outs: Path, target: Path | None = None) -> Pat
     report = target or outs[0] / "report"
     with swapped(report, lambda file: file.name.startswith("benchmarks_") or str(file) == "benchmarks.md") as new:
         (new / "figures").mkdir()
-        text = environment().get_template("benchmarks.md").render(where=run.where, first=first, parts=_parts(run, new))
-        (new / "benchmarks.md").write_text(text, encoding="utf-8")
+        content = {"run": run.description, "headline": first, "sections": _sections(run, new)}
+        page = environment().get_template("benchmarks.md").render(content)
+        (new / "benchmarks.md").write_text(page, encoding="utf-8")
     return report / "benchmarks.md"
 
 
-def _parts(run: Run, report: Path) -> list[Part]:
-    """Return the parts of the page, and write their figures.
+def _sections(run: Run, report: Path) -> list[PageSection]:
+    """Return the sections of the page, and write their figures.
 
     Args:
-        run: what was measured.
+        run: the measurements.
         report: the folder of the report.
 
     """
     memory, points = memory_table(run), run.of("scaling", "fast")
-    parts = [Part(speed_table(run)), *((Part(memory),) if memory else ())]
+    sections = [PageSection(speed_table(run)), *((PageSection(memory),) if memory else ())]
     with matplotlib.rc_context(STYLE):
         for quantity in QUANTITIES:
             drawing = draw_scaling(points, quantity)
             if drawing is not None:
                 write_drawing(drawing, report / "figures", f"benchmarks_{quantity}")
                 lines = crossovers(points) if quantity == "time" else ()
-                parts.append(Part(scaling_table(points, quantity), f"figures/benchmarks_{quantity}", lines))
-    return parts
+                sections.append(PageSection(scaling_table(points, quantity), f"figures/benchmarks_{quantity}", lines))
+    return sections

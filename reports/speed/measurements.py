@@ -1,7 +1,7 @@
 """The file that `tox -e bench` writes, as typed measurements.
 
 Every entry of the file says in its `extra_info` which side of a comparison it is (`kind`: `fast`, `reference`, or `rate` for
-the machine's matrix product), and where it applies `flops` of one round, `float32_flops` (how many of them are in float32
+the machine's matrix product), and if it applies `flops` of one round, `float32_flops` (those of them that are in float32
 whatever the precision), `units` (steps in a round), `precision`, and for the scaling of a loss `loss`, `method` (label, order
 and colour of the loss in tables and figures), `sizes`, `base` and `peak_mib`.
 Seconds are medians over rounds.
@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.records.record import MethodFacts
+from bench.records.sections import MethodFacts
 
 _VALID = "valid: the path of a file that `tox -e bench` wrote"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One benchmark: median `seconds` of one unit of work, over `rounds`, and `flops` of that unit, where the file has them.
+    """One benchmark: median `seconds` of one unit of work, over `rounds`, and `flops` of that unit, if the file has them.
 
     `float32_flops` of these are in float32 whatever the `precision`.
     """
@@ -45,7 +45,7 @@ class Measurement:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Measurement:
-        """Return what an entry of the file says; raise `KeyError`, `TypeError` or `ValueError` where it is no benchmark."""
+        """Return the measurement of an entry of the file; raise `KeyError`, `TypeError` or `ValueError` if it is none."""
         about = entry["extra_info"]
         units, seconds = float(about.get("units", 1)), float(entry["stats"]["median"])
         if not (seconds > 0 and units > 0):
@@ -76,10 +76,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Run:
-    """All measurements of one run on one machine, and a line that says when, where and on what code."""
+    """All measurements of one run on one machine; `description`: a line with the machine, the time and the commit."""
 
     measurements: tuple[Measurement, ...]
-    where: str
+    description: str
 
     def of(self, group: str, kind: str) -> list[Measurement]:
         """Return the measurements of one side of a comparison."""
@@ -91,7 +91,7 @@ class Run:
 
 
 def read_benchmarks(path: Path) -> Run:
-    """Return the run in a file of pytest-benchmark, without entries of other suites; raise `UsageError` where it holds none."""
+    """Return the run in a file of pytest-benchmark, without entries of other suites; raise `UsageError` if it has none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries = content["benchmarks"]
@@ -103,10 +103,10 @@ def read_benchmarks(path: Path) -> Run:
         raise UsageError(f"--benchmarks {str(path)!r} is no file of benchmarks ({reason}); {_VALID}") from None
     if not measurements:
         raise UsageError(f"--benchmarks {str(path)!r} holds no benchmark of this suite; {_VALID}")
-    return Run(measurements, _where(content))
+    return Run(measurements, _description(content))
 
 
-def _where(content: Mapping[str, Any]) -> str:
+def _description(content: Mapping[str, Any]) -> str:
     machine, commit = content.get("machine_info") or {}, content.get("commit_info") or {}
     code = str(commit.get("id", "unknown"))[:12] + (" with changes" if commit.get("dirty") else "")
     return (

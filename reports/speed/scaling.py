@@ -1,4 +1,4 @@
-"""How each loss's time and memory grow: sweeps of one size at a time, fitted exponents, crossovers, log-log plots."""
+"""How the time and memory of each loss grow: sweeps of one size at a time, fitted exponents, crossovers, log-log plots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FixedLocator
 
-from bench.records.record import MethodFacts
+from bench.records.sections import MethodFacts
 from reports.figures.figure import Drawing
 from reports.figures.style import log_axis
 from reports.speed.measurements import Measurement
@@ -35,9 +35,9 @@ AXES = {
 _COMPARED = ("sinkhorn", "emd", "kr")
 """The losses whose times are compared pair by pair."""
 _NOISE_MIB = 1.0
-"""A rise of resident memory below this is pages, not tensors: it is neither drawn nor fitted."""
+"""A rise of resident memory below this comes from pages, not tensors: it is neither drawn nor fitted."""
 _TIE = 0.1
-"""Times that differ by less than this share are taken as equal: that much comes and goes from run to run."""
+"""Times that differ by less than this share are taken as equal: they differ as much from run to run."""
 _FAR = 100.0
 """An extrapolated crossover further than this many times beyond the measured range is not named."""
 
@@ -65,7 +65,7 @@ def curves(points: Sequence[Measurement], quantity: Quantity, axis: str) -> list
     Args:
         points: all measurements of the scaling of losses.
         quantity: which of their values.
-        axis: the size that is changed; all others are the base's.
+        axis: the size that is changed; all others are those of the base.
 
     """
     names = axis.split(" = ")
@@ -87,33 +87,33 @@ def curves(points: Sequence[Measurement], quantity: Quantity, axis: str) -> list
 
 
 def crossover(a: Curve, b: Curve) -> str:
-    """Say which of two losses is faster along an axis, and where that changes, read between points or from the fitted lines."""
+    """Return which of two losses is faster along an axis, and where that changes: between points, or on the fitted lines."""
     sizes = sorted(set(a.sizes) & set(b.sizes))
     if len(sizes) < 2:
         return ""
     labels = a.facts.label, b.facts.label
-    # The logarithm of the ratio of times at each size: where it is above 0, b is faster.
+    # The logarithm of the ratio of times at each size: if it is above 0, b is faster.
     gaps = [float(np.log(a.values[a.sizes.index(size)] / b.values[b.sizes.index(size)])) for size in sizes]
     clear = [(size, gap) for size, gap in zip(sizes, gaps, strict=True) if abs(gap) > _TIE]
     if not clear:
         return f"{labels[0]} and {labels[1]} are equally fast from {sizes[0]} to {sizes[-1]}"
-    places = [
+    crossings = [
         f"{np.exp(np.log(left) + before / (before - after) * np.log(right / left)):.0f}"
         for (left, before), (right, after) in itertools.pairwise(clear)
         if before * after < 0
     ]
-    if places:
+    if crossings:
         first, last = labels[int(clear[0][1] > 0)], labels[int(clear[-1][1] > 0)]
-        return f"{first} is faster at {clear[0][0]}, {last} at {clear[-1][0]}; they cross at about {', '.join(places)}"
+        return f"{first} is faster at {clear[0][0]}, {last} at {clear[-1][0]}; they cross at about {', '.join(crossings)}"
     sign = 1 if clear[0][1] > 0 else -1
     factors = sorted(float(np.exp(sign * gap)) for gap in gaps)
     slower, faster = labels[::sign]
-    text = f"{faster} is faster than {slower} from {sizes[0]} to {sizes[-1]}, {factors[0]:.1f} to {factors[-1]:.1f} times"
-    return text + _crossing_beyond(a, b, sizes)
+    sentence = f"{faster} is faster than {slower} from {sizes[0]} to {sizes[-1]}, {factors[0]:.1f} to {factors[-1]:.1f} times"
+    return sentence + _crossing_beyond(a, b, sizes)
 
 
 def _crossing_beyond(a: Curve, b: Curve, sizes: Sequence[int]) -> str:
-    """Return where the fitted lines would cross outside of the measured sizes, or an empty text where that is too far away."""
+    """Return where the fitted lines would cross outside of the measured sizes; empty if that is too far away."""
     size = _extrapolated(a, b)
     if size is None or size < 1 or sizes[0] <= size <= sizes[-1] or not sizes[0] / _FAR <= size <= sizes[-1] * _FAR:
         return ""
@@ -121,7 +121,7 @@ def _crossing_beyond(a: Curve, b: Curve, sizes: Sequence[int]) -> str:
 
 
 def _extrapolated(a: Curve, b: Curve) -> float | None:
-    """Return the size at which the fitted power laws are equal, or None where they are nearly parallel."""
+    """Return the size at which the fitted power laws are equal, or None if they are nearly parallel."""
     (slope_a, factor_a), (slope_b, factor_b) = a.line, b.line
     if abs(slope_a - slope_b) < 0.05:
         return None
@@ -162,18 +162,18 @@ def scaling_table(points: Sequence[Measurement], quantity: Quantity) -> Table:
 
 
 def crossovers(points: Sequence[Measurement]) -> list[str]:
-    """Say for each axis which of Sinkhorn, EMD and KR is faster, pair by pair, and where that changes."""
+    """Return for each axis which of Sinkhorn, EMD and KR is faster, pair by pair, and where that changes."""
     lines = []
     for axis, of_axis in swept_curves(points, "time").items():
         by_loss = {curve.loss: curve for curve in of_axis}
         compared = [by_loss[loss] for loss in _COMPARED if loss in by_loss]
-        texts = [crossover(a, b) for a, b in itertools.combinations(compared, 2)]
-        lines += [f"over {axis}: {text}" for text in texts if text]
+        sentences = [crossover(a, b) for a, b in itertools.combinations(compared, 2)]
+        lines += [f"over {axis}: {sentence}" for sentence in sentences if sentence]
     return lines
 
 
 def draw_scaling(points: Sequence[Measurement], quantity: Quantity) -> Drawing | None:
-    """Return a log-log panel for each axis, with exponents in the legends, or None where no loss was swept."""
+    """Return a log-log panel for each axis, with exponents in the legends, or None if no loss was swept."""
     by_axis = swept_curves(points, quantity)
     if not by_axis:
         return None

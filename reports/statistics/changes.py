@@ -1,8 +1,8 @@
 """What changed between two folders of results: the same cells, paired by seed and evaluation network.
 
-A cell of one folder is the same as one of the other where dataset, IPC, method and variant are. The variant is what tells it
-from all other cells of its method, in both folders; where that leaves it alone, what tells it from those of its own folder, so
-that cells whose settings were changed stand against each other. The settings that differ are part of the outcome.
+Cells of two folders are the same if dataset, IPC, method and variant are. The variant is what distinguishes a cell from all
+others of its method in both folders; if no cell of the other folder has that variant, it is what distinguishes the cell from
+those of its own folder, so that cells whose settings were changed are compared. The settings that differ are in the outcome.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, Literal, cast
 import pandas as pd
 
 from bench.cells.spec import RunSpec
-from reports.frames.names import Column, dataset_rank, flat_settings, real_settings, variants
+from reports.frames.names import CELL, Column, dataset_rank
 from reports.frames.results import Results
+from reports.frames.variants import flat_settings, real_settings, variants
 from reports.statistics.comparisons import LEVEL, holm, paired_test
 
-_CELL = ["dataset", "ipc", "method", "variant"]
-_PLACE = [*_CELL, "eval_network"]
-_NETWORK = [*_PLACE, "seed", "network"]
+_EVALUATED_CELL = [*CELL, "eval_network"]
+_NETWORK = [*_EVALUATED_CELL, "seed", "network"]
 
 Outcome = Literal["changed", "not distinguishable", "identical", "one pair", "only in one"]
 
@@ -31,7 +31,7 @@ class Change:
     """One cell, evaluated by one architecture, in both folders or in one of them. Accuracies in percent.
 
     `ipc` is None for the whole training set. `first` and `second`: mean accuracy in each folder over the seeds and networks
-    that both have, or else over those that are there; None where nothing is. `difference`: the second less the first; `low` and
+    that both have, or else over its own; None if the folder has none. `difference`: the second less the first; `low` and
     `high` bound its 95 % interval, `p` is of the paired t-test, `p_holm` after Holm's correction over all cells that were
     tested. The observations are the `seeds` that both have; with one seed, its `networks`, which say nothing of other
     distillations. `identical`: every network has the same accuracy. `only_first`, `only_second`: seeds that one folder has.
@@ -59,7 +59,7 @@ class Change:
 
     @property
     def outcome(self) -> Outcome:
-        """What may be said."""
+        """Whether accuracies changed: by the corrected p, if there was a test."""
         if not self.seeds:
             return "only in one"
         if self.identical:
@@ -75,17 +75,17 @@ def changes(first: Results, second: Results) -> tuple[Change, ...]:
     frames = _frames(first, second, both)
     merged = frames[0].merge(frames[1], how="outer", on=_NETWORK, suffixes=("_first", "_second"), indicator="where")
     made = [
-        _change(cast("tuple[str, int, str, str, str]", place), part, both)
-        for place, part in merged.groupby(_PLACE, sort=False, dropna=False, observed=True)
+        _change(cast("tuple[str, int, str, str, str]", key), group, both)
+        for key, group in merged.groupby(_EVALUATED_CELL, sort=False, dropna=False, observed=True)
     ]
-    corrected = [replace(one, p_holm=p) for one, p in zip(made, holm([one.p for one in made]), strict=True)]
+    corrected = [replace(change, p_holm=p) for change, p in zip(made, holm([change.p for change in made]), strict=True)]
     networks = list(dict.fromkeys(both.networks["eval_network"]))
     return tuple(
         sorted(
             corrected,
-            key=lambda one: (
-                *(dataset_rank(one.dataset), math.inf if one.ipc is None else one.ipc),
-                *(both.names.column_rank(one.column), networks.index(one.network)),
+            key=lambda change: (
+                *(dataset_rank(change.dataset), math.inf if change.ipc is None else change.ipc),
+                *(both.names.column_rank(change.column), networks.index(change.network)),
             ),
         )
     )
@@ -102,8 +102,8 @@ def _frames(first: Results, second: Results, both: Results) -> tuple[pd.DataFram
     """
     together = variants(both.records)
     names = [*_NETWORK, "accuracy", "seconds_per_iteration", "hash"]
-    frames = [held.networks.loc[held.networks["hash"].isin(held.shown), names] for held in (first, second)]
-    cells = [list(zip(*(frame[name] for name in _CELL[:3]), frame["hash"].map(together), strict=True)) for frame in frames]
+    frames = [folder.networks.loc[folder.networks["hash"].isin(folder.shown), names] for folder in (first, second)]
+    cells = [list(zip(*(frame[name] for name in CELL[:3]), frame["hash"].map(together), strict=True)) for frame in frames]
     shared = {tuple(map(str, cell)) for cell in cells[0]} & {tuple(map(str, cell)) for cell in cells[1]}
     left, right = (
         frame.assign(
@@ -117,30 +117,30 @@ def _frames(first: Results, second: Results, both: Results) -> tuple[pd.DataFram
     return left, right
 
 
-def _change(place: tuple[str, int, str, str, str], part: pd.DataFrame, both: Results) -> Change:
+def _change(key: tuple[str, int, str, str, str], group: pd.DataFrame, both: Results) -> Change:
     """Return one cell, not yet corrected.
 
     Args:
-        place: dataset, IPC, method, variant and architecture.
-        part: a row a network, of either folder or of both.
+        key: dataset, IPC, method, variant and architecture.
+        group: a row a network, of either folder or of both.
         both: the records of both folders.
 
     """
-    dataset, ipc, method, variant, network = place
-    pairs = part[part["where"] == "both"]
+    dataset, ipc, method, variant, network = key
+    pairs = group[group["where"] == "both"]
     paired = set(pairs["seed"])
     left, right = (
-        tuple(sorted({int(seed) for seed in part.loc[part["where"] == side, "seed"]} - paired))
+        tuple(sorted({int(seed) for seed in group.loc[group["where"] == side, "seed"]} - paired))
         for side in ("left_only", "right_only")
     )
-    there = pairs if paired else part
+    averaged = pairs if paired else group
     change = Change(
         dataset,
         None if pd.isna(ipc) else int(ipc),
         Column(method, variant),
         network,
-        first=_mean(there, "accuracy_first"),
-        second=_mean(there, "accuracy_second"),
+        first=_mean(averaged, "accuracy_first"),
+        second=_mean(averaged, "accuracy_second"),
         only_first=left,
         only_second=right,
     )
@@ -148,7 +148,7 @@ def _change(place: tuple[str, int, str, str, str], part: pd.DataFrame, both: Res
 
 
 def _with_test(change: Change, pairs: pd.DataFrame, both: Results) -> Change:
-    """Return the cell with what its pairs say.
+    """Return the cell with the numbers of its pairs.
 
     Args:
         change: the cell.
@@ -190,13 +190,13 @@ def _settings(pairs: pd.DataFrame, both: Results) -> str:
         both: the records of both folders.
 
     """
-    words: dict[str, None] = {}
+    differing: dict[str, None] = {}
     for hashes in dict.fromkeys(zip(pairs["hash_first"], pairs["hash_second"], strict=True)):
-        one, other = (_every_setting(both.by_hash[digest].spec) for digest in hashes)
-        for name in sorted({*one, *other}):
-            if one.get(name) != other.get(name) and (name != "data" or (one[name] and other[name])):
-                words[f"{name} {_word(one.get(name))} → {_word(other.get(name))}"] = None
-    return "; ".join(words)
+        first, second = (_every_setting(both.by_hash[digest].spec) for digest in hashes)
+        for name in sorted({*first, *second}):
+            if first.get(name) != second.get(name) and (name != "data" or (first[name] and second[name])):
+                differing[f"{name} {_value(first.get(name))} → {_value(second.get(name))}"] = None
+    return "; ".join(differing)
 
 
 def _every_setting(spec: RunSpec) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _every_setting(spec: RunSpec) -> dict[str, Any]:
     return flat_settings(spec) | {name: real[name] for name in ("match.iterations", "eval.epochs") if name in real}
 
 
-def _word(value: object) -> str:
+def _value(value: object) -> str:
     return "not set" if value in (None, "") else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -218,17 +218,17 @@ def outcomes(made: Sequence[Change], first: str, second: str) -> str:
         second: the name of the other.
 
     """
-    held = [one for one in made if one.seeds]
-    changed = [one for one in held if one.outcome == "changed"]
-    higher = sum(one.difference > 0 for one in changed)
-    kinds = {kind: sum(one.outcome == kind for one in held) for kind in ("not distinguishable", "identical", "one pair")}
-    words = [f"{len(changed)} changed ({higher} higher and {len(changed) - higher} lower in {second})"]
-    words.append(f"{kinds['not distinguishable']} cannot be told apart")
-    words += [f"{kinds['identical']} are identical"] if kinds["identical"] else []
-    words += [f"{kinds['one pair']} have one pair of networks, which is no test"] if kinds["one pair"] else []
-    text = f"Of {len(held)} cells that both folders have, {', '.join(words)}. "
-    if held:
-        differences = [one.difference for one in held]
-        text += f"Differences: {min(differences):+.2f} to {max(differences):+.2f} points. "
-    sides = [sum(bool(getattr(one, name)) and not one.seeds for one in made) for name in ("only_first", "only_second")]
-    return f"{text}{sides[0]} more are only in {first}, {sides[1]} only in {second}."
+    both = [change for change in made if change.seeds]
+    changed = [change for change in both if change.outcome == "changed"]
+    higher = sum(change.difference > 0 for change in changed)
+    kinds = {kind: sum(change.outcome == kind for change in both) for kind in ("not distinguishable", "identical", "one pair")}
+    counts = [f"{len(changed)} changed ({higher} higher and {len(changed) - higher} lower in {second})"]
+    counts.append(f"{kinds['not distinguishable']} cannot be told apart")
+    counts += [f"{kinds['identical']} are identical"] if kinds["identical"] else []
+    counts += [f"{kinds['one pair']} have one pair of networks, which is no test"] if kinds["one pair"] else []
+    sentences = [f"Of {len(both)} cells that both folders have, {', '.join(counts)}."]
+    if both:
+        differences = [change.difference for change in both]
+        sentences.append(f"Differences: {min(differences):+.2f} to {max(differences):+.2f} points.")
+    sides = [sum(bool(getattr(change, name)) and not change.seeds for change in made) for name in ("only_first", "only_second")]
+    return " ".join((*sentences, f"{sides[0]} more are only in {first}, {sides[1]} only in {second}."))

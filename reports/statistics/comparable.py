@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from bench.cells.spec import RunSpec
-from reports.frames.names import Column, protocol_fields
+from reports.frames.names import Column, by_cell
 from reports.frames.results import Results
+from reports.frames.variants import protocol_fields
 
 Fields = Mapping[str, Any]
 
@@ -33,25 +34,29 @@ def shared_protocol(spec: RunSpec) -> Fields:
     return {**shared, _IMAGES: spec.data}
 
 
-def differences(one: Fields, other: Fields) -> str:
-    """Return in words what keeps two cells from being compared; empty where nothing does.
+def differences(fields: Fields, others: Fields) -> str:
+    """Return in words what keeps two cells from being compared; empty if nothing does.
 
     Only fields that both have count: random images have no matching loop. Images that a record does not name count as the same.
+
+    Args:
+        fields: of one cell; see `shared_protocol`.
+        others: of the other.
+
     """
-    names = [name for name in one if name in other and one[name] != other[name]]
+    names = [name for name in fields if name in others and fields[name] != others[name]]
     return ", ".join(
-        f"{name}={one[name]}, not {other[name]}" for name in names if name != _IMAGES or (one[name] and other[name])
+        f"{name}={fields[name]}, not {others[name]}" for name in names if name != _IMAGES or (fields[name] and others[name])
     )
 
 
 @lru_cache(maxsize=8)
 def protocols(results: Results) -> Mapping[tuple[str, int], Mapping[Column, Fields]]:
     """Return the protocol of each column of each dataset and IPC, but for the whole training set."""
-    frame = results.main[results.main["method"] != "whole"]
     made: dict[tuple[str, int], dict[Column, Fields]] = {}
-    for key, digests in frame.groupby(["dataset", "ipc", "method", "variant"], sort=False)["hash"]:
-        dataset, ipc, *column = cast("tuple[str, int, str, str]", key)
-        made.setdefault((dataset, int(ipc)), {})[Column(*column)] = shared_protocol(results.by_hash[digests.iloc[0]].spec)
+    for key, group in by_cell(results.main[results.main["method"] != "whole"]):
+        spec = results.by_hash[group["hash"].iloc[0]].spec
+        made.setdefault(key.row, {})[key.column] = shared_protocol(spec)
     return made
 
 
@@ -63,16 +68,23 @@ def not_compared(results: Results) -> Mapping[tuple[str, int], Mapping[Column, s
     tests on the test set, then the longest. Accuracy chooses nothing.
     """
     made = {}
-    for place, fields in protocols(results).items():
+    for row, fields in protocols(results).items():
         usual = _usual(fields)
-        words = {column: differences(own, usual) for column, own in fields.items()}
-        made[place] = {column: text for column, text in words.items() if text}
+        reasons = {column: differences(own, usual) for column, own in fields.items()}
+        made[row] = {column: reason for column, reason in reasons.items() if reason}
     return made
 
 
-def under_one_protocol(results: Results, place: tuple[str, int], columns: Iterable[Column]) -> tuple[Column, ...]:
-    """Return those of the columns of a dataset and IPC, `place`, whose protocol is the one that most of them have."""
-    fields = {column: protocols(results)[place][column] for column in columns}
+def under_one_protocol(results: Results, row: tuple[str, int], columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Return those of the columns of a dataset and IPC whose protocol is the one that most of them have.
+
+    Args:
+        results: the records.
+        row: dataset and IPC.
+        columns: of that row.
+
+    """
+    fields = {column: protocols(results)[row][column] for column in columns}
     usual = _usual(fields) if fields else {}
     return tuple(column for column, own in fields.items() if not differences(own, usual))
 
@@ -83,20 +95,20 @@ def _usual(fields: Mapping[Column, Fields]) -> Fields:
     candidates = losses or list(fields.values())
     candidates = [own for own in candidates if own[_IMAGES]] or candidates
 
-    def standing(own: Fields) -> tuple[int, int, bool, int, int]:
+    def rank(own: Fields) -> tuple[int, int, bool, int, int]:
         agreeing = [sum(not differences(other, own) for other in others) for others in (losses, fields.values())]
         length = (int(own.get(name) or 0) for name in ("match.iterations", "eval.epochs"))
         return agreeing[0], agreeing[1], own["data.split"] == "test", *length
 
-    return max(candidates, key=standing)
+    return max(candidates, key=rank)
 
 
-def not_compared_words(results: Results) -> str:
-    """Return the columns that are not compared in a sentence; empty where all are."""
+def not_compared_sentence(results: Results) -> str:
+    """Return the columns that are not compared in a sentence; empty if all are."""
     names = results.names
-    texts = [
-        f"{names.column(column)} on {names.dataset(dataset)}, IPC {ipc} ({words})"
-        for (dataset, ipc), columns in not_compared(results).items()
-        for column, words in columns.items()
+    columns = [
+        f"{names.column(column)} on {names.dataset(dataset)}, IPC {ipc} ({reason})"
+        for (dataset, ipc), reasons in not_compared(results).items()
+        for column, reason in reasons.items()
     ]
-    return f"Not compared with the others, because the protocol is another one: {'; '.join(texts)}." if texts else ""
+    return f"Not compared with the others, because the protocol is another one: {'; '.join(columns)}." if columns else ""

@@ -20,7 +20,7 @@ from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from reports.frames.names import Column
+from reports.frames.names import COLUMN, Column, by_row
 from reports.frames.results import Results
 from reports.statistics.comparable import differences, not_compared, protocols
 from reports.statistics.variance import mean_by
@@ -39,7 +39,7 @@ class Comparison:
 
     `low` and `high` bound the 95 % interval of the mean `difference`, `p` is of the paired t-test and `p_holm` after Holm's
     correction in its family; all NaN with one seed. `more_seeds`: how many more would settle it, were the difference as
-    measured; None where it is settled, where that cannot be said, or where it is more than `MOST_SEEDS`.
+    measured; None if it is settled, if that cannot be said, or if it is more than `MOST_SEEDS`.
     """
 
     dataset: str
@@ -56,7 +56,7 @@ class Comparison:
 
     @property
     def outcome(self) -> Outcome:
-        """What may be said."""
+        """Whether `first` is better: by the corrected p, if there was a test."""
         if math.isnan(self.p_holm):
             return "one seed"
         return "better" if self.p_holm < LEVEL else "not distinguishable"
@@ -70,19 +70,19 @@ def is_loss(results: Results, column: Column) -> bool:
 
 @lru_cache(maxsize=8)
 def losses_compared(results: Results) -> tuple[Comparison, ...]:
-    """Return all pairs of losses on each dataset and IPC; a dataset and IPC is a family of Holm's correction.
+    """Return all pairs of losses on each dataset and IPC, which are a family of Holm's correction.
 
     Two losses are compared under one protocol only; two variants of one loss always, because their names say what differs.
     """
     compared: list[Comparison] = []
-    for place, accuracies in _accuracies(results):
-        columns, fields = [column for column in _by_mean(accuracies) if is_loss(results, column)], protocols(results)[place]
+    for row, accuracies in _accuracies(results):
+        columns, fields = [column for column in _by_mean(accuracies) if is_loss(results, column)], protocols(results)[row]
         pairs = [
-            (one, other)
-            for one, other in itertools.combinations(columns, 2)
-            if one.method == other.method or not differences(fields[one], fields[other])
+            (first, second)
+            for first, second in itertools.combinations(columns, 2)
+            if first.method == second.method or not differences(fields[first], fields[second])
         ]
-        compared += _family(place, accuracies, pairs)
+        compared += _family(row, accuracies, pairs)
     return tuple(compared)
 
 
@@ -91,7 +91,7 @@ class Ranking:
     """The losses of one dataset and IPC, the best first, over the same seeds and networks.
 
     `accuracies`: the mean of each, in percent. `behind`: the best compared with each other one, by the other; all pairs are a
-    family of Holm's correction. It is empty where no two losses have a seed and network in common. `left_out`: the losses that
+    family of Holm's correction. It is empty if no two losses have a seed and network in common. `left_out`: the losses that
     lack these. `other_protocol`: those that have another protocol, with what differs.
     """
 
@@ -108,26 +108,26 @@ def losses_ranked(results: Results) -> Mapping[tuple[str, int], Ranking]:
     Losses that lack one of these are left out: a mean over other seeds or networks is no rank among these.
     """
     made = {}
-    for place, accuracies in _accuracies(results):
-        there = [column for column in _by_mean(accuracies) if is_loss(results, column)]
-        other = {column: words for column, words in not_compared(results)[place].items() if column in there}
-        losses = [column for column in there if column not in other]
+    for row, accuracies in _accuracies(results):
+        all_losses = [column for column in _by_mean(accuracies) if is_loss(results, column)]
+        other = {column: reason for column, reason in not_compared(results)[row].items() if column in all_losses}
+        losses = [column for column in all_losses if column not in other]
         if losses:
             own = accuracies[[tuple(column) for column in losses]]
             shared = _shared(own)
             ranked = own if shared is None else shared
             order, means = _by_mean(ranked), _means(ranked)
-            pairs = [] if shared is None else _family(place, shared, itertools.combinations(order, 2))
+            pairs = [] if shared is None else _family(row, shared, itertools.combinations(order, 2))
             behind = {pair.second: pair for pair in pairs if pair.first == order[0]}
             left_out = tuple(column for column in losses if column not in order)
-            made[place] = Ranking({column: float(means[tuple(column)]) for column in order}, behind, left_out, other)
+            made[row] = Ranking({column: float(means[tuple(column)]) for column in order}, behind, left_out, other)
     return made
 
 
 def _shared(accuracies: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the part of a frame without gaps that compares best, or None where no row has two columns.
+    """Return the complete rows and columns of a frame that compare best, or None if no row has two columns.
 
-    That is one of two seeds at least, if there is one; then the one with the most columns, then with the most seeds and rows.
+    A choice with two seeds at least comes first; then the one with the most columns, then with the most seeds and rows.
 
     Args:
         accuracies: a column for each loss, a row for each seed and network.
@@ -138,41 +138,36 @@ def _shared(accuracies: pd.DataFrame) -> pd.DataFrame | None:
     present = accuracies.notna()
     patterns = {tuple(row) for row in present.to_numpy()}
     choices = {tuple(np.logical_and(*pair)) for pair in itertools.product(patterns, repeat=2)}
-    parts = []
+    frames = []
     for columns in sorted(choice for choice in choices if sum(choice) > 1):
         names = accuracies.columns[list(columns)]
-        parts.append(accuracies.loc[present[names].all(axis=1), names])
-    return max(parts, key=_worth, default=None)
+        frames.append(accuracies.loc[present[names].all(axis=1), names])
+    return max(frames, key=_worth, default=None)
 
 
-def _worth(part: pd.DataFrame) -> tuple[bool, int, int, int]:
-    """Return the sort key of a part of a frame without gaps: how well it compares its columns."""
-    seeds = part.index.get_level_values("seed").nunique()
-    return seeds > 1, part.shape[1], seeds, len(part)
+def _worth(frame: pd.DataFrame) -> tuple[bool, int, int, int]:
+    """Return the sort key of a frame without gaps: how well it compares its columns."""
+    seeds = frame.index.get_level_values("seed").nunique()
+    return seeds > 1, frame.shape[1], seeds, len(frame)
 
 
 @lru_cache(maxsize=8)
 def best_compared(results: Results) -> tuple[Comparison, ...]:
-    """Return the best column of each dataset and IPC against each other one; a dataset and IPC is a family.
+    """Return the best column of each dataset and IPC against each other one; they are a family of Holm's correction.
 
-    The whole training set is no distilled set, and is left out. So is what has another protocol: see `not_compared`.
+    The whole training set is no distilled set, and is left out. So are columns with another protocol: see `not_compared`.
     """
     compared: list[Comparison] = []
-    for place, accuracies in _accuracies(results):
-        columns = [column for column in _by_mean(accuracies) if column not in not_compared(results)[place]]
-        compared += _family(place, accuracies, ((columns[0], other) for other in columns[1:]))
+    for row, accuracies in _accuracies(results):
+        columns = [column for column in _by_mean(accuracies) if column not in not_compared(results)[row]]
+        compared += _family(row, accuracies, ((columns[0], other) for other in columns[1:]))
     return tuple(compared)
 
 
 def _accuracies(results: Results) -> Iterable[tuple[tuple[str, int], pd.DataFrame]]:
     """Yield each dataset and IPC with its accuracies: a column of the frame for each column of tables, a row a network."""
-    frame = results.main[results.main["method"] != "whole"]
-    for place, part in frame.groupby(["dataset", "ipc"], sort=False):
-        dataset, ipc = cast("tuple[str, int]", place)
-        yield (
-            (dataset, int(ipc)),
-            part.pivot_table("accuracy", index=["seed", "eval_network", "network"], columns=["method", "variant"]),
-        )
+    for row, group in by_row(results.main[results.main["method"] != "whole"]):
+        yield row, group.pivot_table("accuracy", index=["seed", "eval_network", "network"], columns=COLUMN)
 
 
 def _by_mean(accuracies: pd.DataFrame) -> list[Column]:
@@ -186,31 +181,31 @@ def _means(accuracies: pd.DataFrame) -> pd.Series:
     return accuracies.groupby("seed").mean().mean()
 
 
-def _family(place: tuple[str, int], accuracies: pd.DataFrame, pairs: Iterable[tuple[Column, Column]]) -> list[Comparison]:
+def _family(row: tuple[str, int], accuracies: pd.DataFrame, pairs: Iterable[tuple[Column, Column]]) -> list[Comparison]:
     """Return the comparisons of one family, corrected for their number.
 
     Args:
-        place: dataset and IPC.
+        row: dataset and IPC.
         accuracies: of its columns.
         pairs: which columns are compared.
 
     """
-    compared = [made for pair in pairs if (made := _pair(place, accuracies, *pair)) is not None]
-    adjusted = holm([one.p for one in compared])
+    compared = [made for pair in pairs if (made := _pair(row, accuracies, *pair)) is not None]
+    adjusted = holm([comparison.p for comparison in compared])
     tests = sum(not math.isnan(p) for p in adjusted)
-    corrected = [replace(one, p_holm=p) for one, p in zip(compared, adjusted, strict=True)]
-    return [_with_more_seeds(one, tests, accuracies) for one in corrected]
+    corrected = [replace(comparison, p_holm=p) for comparison, p in zip(compared, adjusted, strict=True)]
+    return [_with_more_seeds(comparison, tests, accuracies) for comparison in corrected]
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values after Holm's correction for the number of tests; NaN stands where there was none, and stays."""
+    """Return p-values after Holm's correction for the number of tests; NaN, for no test, stays NaN."""
     tested = [p for p in values if not math.isnan(p)]
     adjusted = iter(multipletests(tested, method="holm")[1] if len(tested) > 1 else tested)
     return [p if math.isnan(p) else float(next(adjusted)) for p in values]
 
 
 def paired_test(differences: np.ndarray) -> tuple[float, float, float]:
-    """Return the bounds of the 95 % interval of the mean of paired differences and p of the t-test; all NaN for one of them."""
+    """Return the bounds of the 95 % interval of the mean of paired differences, and p of the t-test; NaN for one difference."""
     if len(differences) < 2:
         return math.nan, math.nan, math.nan
     if np.ptp(differences) == 0:  # the t-test divides by a deviation of 0: the two differ always by the same, or never
@@ -227,11 +222,11 @@ def _seed_differences(accuracies: pd.DataFrame, first: Column, second: Column) -
     return mean_by(differences.index.get_level_values("seed"), differences.to_numpy())
 
 
-def _pair(place: tuple[str, int], accuracies: pd.DataFrame, first: Column, second: Column) -> Comparison | None:
-    """Return one comparison, not yet corrected, or None where the two have no seed and network in common.
+def _pair(row: tuple[str, int], accuracies: pd.DataFrame, first: Column, second: Column) -> Comparison | None:
+    """Return one comparison, not yet corrected, or None if the two have no seed and network in common.
 
     Args:
-        place: dataset and IPC.
+        row: dataset and IPC.
         accuracies: of its columns.
         first: the better column.
         second: the other.
@@ -240,7 +235,7 @@ def _pair(place: tuple[str, int], accuracies: pd.DataFrame, first: Column, secon
     differences = _seed_differences(accuracies, first, second)
     if not len(differences):
         return None
-    return Comparison(*place, first, second, float(differences.mean()), len(differences), *paired_test(differences))
+    return Comparison(*row, first, second, float(differences.mean()), len(differences), *paired_test(differences))
 
 
 def _with_more_seeds(comparison: Comparison, tests: int, accuracies: pd.DataFrame) -> Comparison:

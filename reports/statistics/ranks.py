@@ -9,11 +9,12 @@ import pandas as pd
 from scikit_posthocs import posthoc_nemenyi_friedman
 from scipy.stats import friedmanchisquare
 
+from reports.frames.names import ROW
 from reports.frames.results import Results
 from reports.statistics.comparable import not_compared
 
 FEWEST_METHODS, FEWEST_BLOCKS = 3, 5
-"""Average ranks are given for at least so many methods, over at least so many pairs of dataset and IPC that all have."""
+"""Average ranks need at least this number of methods, and this number of pairs of dataset and IPC that all of them have."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,16 @@ class Ranks:
 
 @lru_cache(maxsize=8)
 def average_ranks(results: Results) -> Ranks | None:
-    """Return the average ranks of the methods that stand in all of the most datasets and IPCs, or None where there are few.
+    """Return the average ranks of the methods with the most datasets and IPCs, or None if there are few.
 
-    Means over seeds are ranked. Nemenyi's test says which ranks differ. Where a method has another protocol than others of a
-    dataset and IPC, it has no rank there.
+    Means over seeds are ranked. Nemenyi's test says which ranks differ. A method that has another protocol than others of a
+    dataset and IPC has no rank there.
     """
     frame = results.main[(results.main["method"] != "whole") & (results.main["variant"] == "")]
-    other = {(*place, column.method) for place, columns in not_compared(results).items() for column in columns}
-    places = zip(frame["dataset"], frame["ipc"], frame["method"], strict=True)
-    frame = frame.loc[[place not in other for place in places]]
-    means = frame.groupby(["dataset", "ipc", "seed", "method"])["accuracy"].mean().groupby(["dataset", "ipc", "method"]).mean()
+    other = {(*row, column.method) for row, columns in not_compared(results).items() for column in columns}
+    keys = zip(frame["dataset"], frame["ipc"], frame["method"], strict=True)
+    frame = frame.loc[[key not in other for key in keys]]
+    means = frame.groupby([*ROW, "seed", "method"])["accuracy"].mean().groupby([*ROW, "method"]).mean()
     table = means.unstack("method")
     complete = table.loc[:, table.notna().sum() == table.notna().sum().max()].dropna()
     if len(complete) < FEWEST_BLOCKS or complete.shape[1] < FEWEST_METHODS:

@@ -28,7 +28,7 @@ class Statistics:
 
     @property
     def spread(self) -> float:
-        """What stands after ±: the deviation between seeds' means, or of one seed between its networks, if any."""
+        """What is printed after ±: the deviation between seeds' means, or of one seed between its networks, if any."""
         return self.std_seeds if self.seeds > 1 else self.std_networks
 
     def standard_errors(self, otherwise: float) -> tuple[float, float]:
@@ -37,7 +37,7 @@ class Statistics:
         With several seeds both are that of the seeds' means. With one, the variance between distillations is not seen.
 
         Args:
-            otherwise: the deviation to take where a single network has none.
+            otherwise: the deviation to take for a single network, which has none.
 
         """
         if self.seeds > 1:
@@ -50,44 +50,50 @@ def error_bounds(deviation: float, distillations: int, networks: int) -> tuple[f
     """Return bounds of the standard error of a mean whose deviation is pooled over distillations and networks of each.
 
     If all of the variance is between networks, each of them is an observation; if all of it is between distillations, only
-    these are. With one distillation, the pooled deviation holds nothing of the latter: we take it for no larger.
+    these are. With one distillation, the pooled deviation does not include the latter, which we take to be no larger.
 
     Args:
         deviation: of all accuracies together.
-        distillations: how many.
+        distillations: their number.
         networks: evaluation networks of each.
 
     """
     return deviation / math.sqrt(distillations * networks), deviation / math.sqrt(distillations)
 
 
-def statistics(frame: pd.DataFrame) -> Statistics:
-    """Return the statistics of the networks of one cell over its seeds; deviations have n - 1 in the denominator."""
-    accuracies = frame["accuracy"].to_numpy(float)
-    _, places, sizes = np.unique(frame["seed"].to_numpy(int), return_inverse=True, return_counts=True)
-    means = mean_by(places, accuracies)
-    freedom = len(accuracies) - len(means)
-    within = float(np.square(accuracies - means[places]).sum() / freedom) if freedom else math.nan
+def statistics(frame: pd.DataFrame, of: str = "accuracy") -> Statistics:
+    """Return the statistics of the networks of one cell over its seeds; deviations have n - 1 in the denominator.
+
+    Args:
+        frame: a row for each network, with its `seed`.
+        of: the column of the numbers.
+
+    """
+    values = frame[of].to_numpy(float)
+    _, indices, sizes = np.unique(frame["seed"].to_numpy(int), return_inverse=True, return_counts=True)
+    means = mean_by(indices, values)
+    freedom = len(values) - len(means)
+    within = float(np.square(values - means[indices]).sum() / freedom) if freedom else math.nan
     return Statistics(
-        mean=float(accuracies.mean()),
+        mean=float(values.mean()),
         std_networks=math.sqrt(within),
         std_seeds=_deviation(means),
         seeds=len(means),
-        networks=len(accuracies),
+        networks=len(values),
         std_distillations=_between(means, within / sizes),
     )
 
 
 def mean_by(groups: ArrayLike, values: np.ndarray) -> np.ndarray:
-    """Return the mean of the values of each group, in the order of groups; pandas takes a millisecond for as much.
+    """Return the mean of the values of each group, in the order of groups; `groupby` takes a millisecond for it.
 
     Args:
         groups: of each value.
         values: float `[N]`.
 
     """
-    _, places, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    sums: np.ndarray = np.bincount(places, values)
+    _, indices, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    sums: np.ndarray = np.bincount(indices, values)
     return sums / sizes
 
 
@@ -105,8 +111,8 @@ def _between(means: np.ndarray, variances: np.ndarray) -> float:
     """
     if len(means) < 2 or np.isnan(variances).any():
         return math.nan
-    if (variances == 0).any():  # networks agree to the last digit: then all of it is between distillations
+    if (variances == 0).any():  # networks agree to the last digit: all variance is between distillations
         return _deviation(means)
-    with np.errstate(divide="ignore"):  # where the means agree, a quantity that is not used here is infinite
+    with np.errstate(divide="ignore"):  # if the means agree, a quantity that is not used here is infinite
         effects = combine_effects(means, variances, method_re="iterated")
     return math.sqrt(max(0.0, float(effects.tau2)))

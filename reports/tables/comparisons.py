@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from reports.frames.results import Results
-from reports.statistics.comparable import not_compared_words
+from reports.statistics.comparable import not_compared_sentence
 from reports.statistics.comparisons import LEVEL, MOST_SEEDS, POWER, Comparison, best_compared, is_loss, losses_compared
 from reports.tables.table import Row, Table, TableCell, number
 from reports.verdicts.cells import table2_cells
 
-_WORDS = (
+_CAPTION = (
     "Differences of accuracy in points, over the seeds that both have; the networks of a seed are subtracted one by one. "
     "Interval: 95 %, Student's t. p: paired t-test, after Holm's correction over the pairs of a dataset and IPC. Decided: p "
     f"below {LEVEL:g}. More seeds: how many more would settle the pair with a probability of {POWER:.0%}, were the "
@@ -23,12 +23,12 @@ _ONE_SEED = "One seed gives no interval between methods: differences of one seed
 
 
 def comparisons_table(results: Results) -> Table | None:
-    """Return the pairs of losses, or None where no dataset and IPC has two of them."""
+    """Return the pairs of losses, or None if no dataset and IPC has two of them."""
     return _pairs("comparisons", "Losses compared, seed by seed", losses_compared(results), results)
 
 
 def best_table(results: Results) -> Table | None:
-    """Return the best method of each dataset and IPC against each other one, or None where all are losses."""
+    """Return the best method of each dataset and IPC against each other one, or None if all are losses."""
     pairs = best_compared(results)
     if all(is_loss(results, column) for pair in pairs for column in (pair.first, pair.second)):
         return None
@@ -36,18 +36,18 @@ def best_table(results: Results) -> Table | None:
 
 
 def _pairs(name: str, title: str, pairs: Sequence[Comparison], results: Results) -> Table | None:
-    """Return a table with a row for each comparison, or None where there is none.
+    """Return a table with a row for each comparison, or None if there is none.
 
     Args:
-        name: of its files.
+        name: the name of its files.
         title: its heading.
         pairs: the comparisons.
-        results: of which they are.
+        results: the records.
 
     """
     if not pairs:
         return None
-    names, left_out = results.names, not_compared_words(results)
+    names, left_out = results.names, not_compared_sentence(results)
     rows = tuple(
         Row(
             (names.dataset(pair.dataset), str(pair.ipc), f"{names.column(pair.first)} − {names.column(pair.second)}"),
@@ -65,7 +65,7 @@ def _pairs(name: str, title: str, pairs: Sequence[Comparison], results: Results)
         heads=("difference", "95 % interval", "p", "decided", "seeds", "more seeds"),
         rows=rows,
         lead=_ONE_SEED if alone else "",
-        caption=(_WORDS, *((f"{left_out} Variants of one loss are: their names say what differs.",) if left_out else ())),
+        caption=(_CAPTION, *((f"{left_out} Variants of one loss are: their names say what differs.",) if left_out else ())),
     )
 
 
@@ -74,11 +74,11 @@ def _cells(pair: Comparison) -> tuple[TableCell, ...]:
     more = "" if alone or pair.outcome == "better" else str(pair.more_seeds or f"over {MOST_SEEDS}")
     return (
         TableCell(value=pair.difference, digits=2),
-        TableCell(text="one seed" if alone else f"{number(pair.low, 2)} to {number(pair.high, 2)}"),
-        TableCell(text="" if alone else f"{pair.p_holm:.2g}"),
-        TableCell(text="" if alone else ("yes" if pair.outcome == "better" else "no")),
+        TableCell(label="one seed" if alone else f"{number(pair.low, 2)} to {number(pair.high, 2)}"),
+        TableCell(label="" if alone else f"{pair.p_holm:.2g}"),
+        TableCell(label="" if alone else ("yes" if pair.outcome == "better" else "no")),
         TableCell(value=pair.seeds, digits=0),
-        TableCell(text=more),
+        TableCell(label=more),
     )
 
 
@@ -115,7 +115,7 @@ def variance_table(results: Results) -> Table | None:
         by_networks = measured.std_networks**2 * measured.seeds / measured.networks
         in_all = measured.std_distillations**2 + by_networks
         values = (measured.std_distillations, measured.std_networks, measured.standard_errors(0.0)[1])
-        share = TableCell(text=f"{by_networks / in_all:.0%}" if in_all else "")
+        share = TableCell(label=f"{by_networks / in_all:.0%}" if in_all else "")
         counts = (TableCell(value=measured.seeds, digits=0), TableCell(value=measured.networks, digits=0))
         cells = (*(TableCell(value=value, digits=2) for value in values), share, *counts)
         rows.append(Row.of((cell.dataset, cell.ipc, *cell.column), names, cells))

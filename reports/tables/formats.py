@@ -1,4 +1,4 @@
-"""How texts are escaped for Markdown and LaTeX, and how frames are written."""
+"""How strings are escaped for Markdown and LaTeX, and how frames are written."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _MARKDOWN_MARKS = re.compile(
 )
 
 
-def tex(text: object) -> str:
-    """Return a text with everything that LaTeX reads as a command escaped, on one line."""
-    return str(text).translate(str.maketrans(_TEX_SIGNS))
+def tex(value: object) -> str:
+    """Return a value for LaTeX, on one line, with everything escaped that it reads as a command."""
+    return str(value).translate(str.maketrans(_TEX_SIGNS))
 
 
-def markdown(text: object) -> str:
-    """Return a text for Markdown, on one line, with everything escaped that it reads as a mark, formulas included."""
-    return _MARKDOWN_MARKS.sub(r"\\\g<0>", " ".join(str(text).splitlines()))
+def markdown(value: object) -> str:
+    """Return a value for Markdown, on one line, with everything escaped that it reads as a mark, formulas included."""
+    return _MARKDOWN_MARKS.sub(r"\\\g<0>", " ".join(str(value).splitlines()))
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:

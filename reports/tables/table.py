@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from reports.frames.names import Column, Names
+from reports.frames.names import Column, Names, by_cell
 from reports.tables.formats import markdown, tex
 from reports.verdicts.verdict import Verdict
 
@@ -23,17 +23,28 @@ TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
 @dataclass(frozen=True)
 class TableCell:
-    """One cell: a number, or `text`, or nothing.
+    """One cell: a number, a label, or nothing.
 
-    `value` is printed with `digits`, `spread` after ±, `bracket` in brackets. `published` and its `published_spread` stand
-    beside or below it with the `verdict`. `best`: the best of its row; `tied`: not distinguishable from that. `note` is the
-    number of a footnote. `anchor` is what the number leads to on the page, if anything.
+    Attributes:
+        value: the number.
+        spread: what is printed after ±.
+        digits: of both.
+        label: what is printed instead of a number.
+        bracket: a second number, in brackets.
+        published: the published value, beside or below the number.
+        published_spread: its ±.
+        verdict: on the number, by the published value.
+        best: whether it is the best of its row.
+        tied: whether it is not distinguishable from the best.
+        note: the number of a footnote.
+        anchor: what the number is a link to on the page; empty for no link.
+
     """
 
     value: float | None = None
     spread: float | None = None
     digits: int = 1
-    text: str = ""
+    label: str = ""
     bracket: float | None = None
     published: float | None = None
     published_spread: float | None = None
@@ -46,10 +57,10 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Row:
-    """The words that say what the row is of, and its cells. Rows whose first word is the same belong together.
+    """The labels that say what the row is of, and its cells. Rows whose first label is the same belong together.
 
     `dataset`, `ipc` (`all` for the whole training set) and `column` (method and variant) are what the row is of, as records
-    name it; empty and None where it is not of one of them. HTML has them as `data-dataset`, `data-ipc`, `data-method` and
+    name it; empty and None if it is of several of them, or none. HTML has them as `data-dataset`, `data-ipc`, `data-method` and
     `data-variant`, for the filters of the page.
     """
 
@@ -60,29 +71,38 @@ class Row:
     column: Column | None = None
 
     @classmethod
-    def of(cls, place: Hashable, names: Names, cells: Iterable[TableCell]) -> Row:
-        """Return the row of a place: dataset, IPC, method and variant.
+    def of(cls, key: Hashable, names: Names, cells: Iterable[TableCell]) -> Row:
+        """Return the row of a dataset, IPC, method and variant.
 
         Args:
-            place: these four; the IPC is missing for the whole training set.
+            key: these four; the IPC is missing for the whole training set.
             names: what datasets and methods are called.
             cells: of the row.
 
         """
-        dataset, ipc, method, variant = cast("tuple[str, int, str, str]", place)
+        dataset, ipc, method, variant = cast("tuple[str, int, str, str]", key)
         column, size = Column(method, variant), "all" if pd.isna(ipc) else str(ipc)
         return cls((names.dataset(dataset), size, names.column(column)), tuple(cells), dataset, size, column)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table with all that is said of it.
+    """A table with its title, caption and notes.
 
-    `name` is its file's. `title`, then `lead` (a summary) and `caption` (paragraphs) stand above; numbered `notes` below.
-    `label_heads` are the heads of the words of a row, `heads` those of its cells. `columns`: the method and variant that each
-    head is of, where heads are methods; HTML has them as `data-method` and `data-variant` of the heads and of the cells below.
-    `text_columns`: the numbers of label columns with text, which stand at the left; other columns stand at the right. `level`
-    is that of the heading in Markdown.
+    Attributes:
+        name: the name of its files.
+        title: the heading.
+        label_heads: the heads of the labels of a row.
+        heads: the heads of its cells.
+        rows: the rows.
+        lead: a summary, below the title.
+        caption: paragraphs above the table.
+        notes: footnotes, numbered from 1.
+        columns: the method and variant of each head, if heads are methods; HTML has them as `data-method` and `data-variant` of
+            the heads and of the cells below.
+        text_columns: the numbers of label columns that are aligned to the left; other columns are aligned to the right.
+        level: of the heading in Markdown.
+
     """
 
     name: str
@@ -121,25 +141,25 @@ def rows_across(
         frame: in long form.
         names: what datasets and methods are called.
         by: the column whose values are the heads.
-        heads: these values, in order; a cell that the frame has no row for is empty.
+        heads: these values, in order; without a row of the frame, a cell is empty.
         cell: makes a cell of a row of the frame.
 
     """
     rows = []
-    for place, part in frame.groupby(["dataset", "ipc", "method", "variant"], sort=False):
-        cells = {row[by]: cell(row) for row in part.to_dict("records")}
-        rows.append(Row.of(place, names, (cells.get(head, TableCell()) for head in heads)))
+    for key, group in by_cell(frame):
+        cells = {row[by]: cell(row) for row in group.to_dict("records")}
+        rows.append(Row.of(key, names, (cells.get(head, TableCell()) for head in heads)))
     return tuple(rows)
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Return a number with so many digits, or an empty text where there is none."""
+    """Return a number with these digits behind the point, or an empty string for None and NaN."""
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 @cache
 def environment() -> Environment:
-    """Return the templates' environment: HTML is escaped by itself, LaTeX and Markdown by the filters `tex` and `md`."""
+    """Return the templates' environment: HTML is escaped automatically, LaTeX and Markdown by the filters `tex` and `md`."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(("html",)),

@@ -15,22 +15,22 @@ _HEADS = {
     BEST_DISTILLATION: "Best dataset distillation",
     "whole": "Whole",
 }
-_WORDS = (
+_CAPTION = (
     "In brackets: the published value (Li, Xue and Shi 2025, Table 1). Ours of the first column is the best of the selections "
     "that were run, which flatters it a little. The second names no method, network or source: nothing is compared with it."
 )
 
 
 def table1_table(results: Results) -> Table | None:
-    """Return Table 1 for the datasets of the records, or None where it has none of them."""
+    """Return Table 1 for the datasets of the records, or None if it has none of them."""
     cells, names = table2_cells(results), results.names
     measured = {(cell.dataset, cell.ipc, cell.column): cell for cell in cells if cell.column.method in _HEADS}
     datasets = dict.fromkeys(cell.dataset for cell in cells)
-    references = {place: value for place, value in published().items() if place[2] in _HEADS}
-    places = [(dataset, ipc) for dataset in datasets for ipc in sorted({ipc for name, ipc, _ in references if name == dataset})]
-    if not places:
+    references = [key for key in published() if key[2] in _HEADS]
+    keys = [(dataset, ipc) for dataset in datasets for ipc in sorted({ipc for name, ipc, _ in references if name == dataset})]
+    if not keys:
         return None
-    table = [[_cell(dataset, ipc, method, measured) for method in _HEADS] for dataset, ipc in places]
+    table = [[_cell(dataset, ipc, method, measured) for method in _HEADS] for dataset, ipc in keys]
     notes = numbered_notes(cell for row in table for cell in row)
     return Table(
         name="table1",
@@ -39,10 +39,10 @@ def table1_table(results: Results) -> Table | None:
         heads=tuple(_HEADS.values()),
         rows=tuple(
             Row((names.dataset(dataset), str(ipc)), tuple(printed_cell(cell, notes) for cell in row), dataset, str(ipc))
-            for (dataset, ipc), row in zip(places, table, strict=True)
+            for (dataset, ipc), row in zip(keys, table, strict=True)
         ),
         columns=tuple(map(Column, _HEADS)),
-        caption=(_WORDS, LEGEND),
+        caption=(_CAPTION, LEGEND),
         notes=tuple(notes),
     )
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pandas as pd
 
+from reports.frames.metrics import ACCURACY, metric_name
 from reports.frames.names import Column
 from reports.frames.published import Published
 from reports.frames.results import Results
-from reports.statistics.comparable import not_compared_words
+from reports.statistics.comparable import not_compared_sentence
 from reports.statistics.comparisons import best_compared
 from reports.statistics.variance import Statistics
 from reports.tables.captions import caption, networks_heading
@@ -22,14 +23,14 @@ _PUBLISHED = "In brackets: the published value (Li, Xue and Shi 2025, Table 2 if
 _BEST = "Bold: the highest mean of the row among distilled and selected sets; ≈: not distinguishable from it (paired, Holm)."
 _ONE_SEED = "One seed gives no interval between methods: where a row has one seed, bold says which mean is highest and no more."
 
-Place = tuple[str, int, Column]
+Key = tuple[str, int, Column]
 
 
 def table2_table(results: Results) -> Table:
-    """Return Table 2; the heading names the evaluation network where it is not the ConvNet."""
+    """Return Table 2; the heading names the evaluation network if it is not the ConvNet."""
     cells, names = table2_cells(results), results.names
     columns = sorted({cell.column for cell in cells}, key=names.column_rank)
-    places = list(dict.fromkeys((cell.dataset, cell.ipc) for cell in cells))
+    keys = list(dict.fromkeys((cell.dataset, cell.ipc) for cell in cells))
     notes = numbered_notes(cells)
     printed = _printed(cells, notes, results)
     rows = tuple(
@@ -39,12 +40,12 @@ def table2_table(results: Results) -> Table:
             dataset,
             str(ipc),
         )
-        for dataset, ipc in places
+        for dataset, ipc in keys
     )
     judged = any(cell.verdict for cell in cells)
     return Table(
         name="table2",
-        title=f"Table 2: test accuracy{networks_heading(results)}",
+        title=f"Table 2: test {metric_name(ACCURACY)}{networks_heading(results)}",
         label_heads=("Dataset", "IPC"),
         heads=tuple(names.column(column) for column in columns),
         columns=tuple(columns),
@@ -60,24 +61,24 @@ def _marks(results: Results) -> tuple[str, ...]:
     compared = best_compared(results)
     alone = any(comparison.outcome == "one seed" for comparison in compared)
     marks = (_BEST, _ONE_SEED if alone else "") if compared else ()
-    return tuple(filter(None, (*marks, not_compared_words(results))))
+    return tuple(filter(None, (*marks, not_compared_sentence(results))))
 
 
-def _printed(cells: Sequence[Cell], notes: Mapping[str, int], results: Results) -> dict[Place, TableCell]:
-    """Return the cells as they are printed, by their place.
+def _printed(cells: Sequence[Cell], notes: Mapping[str, int], results: Results) -> dict[Key, TableCell]:
+    """Return the cells as they are printed, by dataset, IPC and column.
 
     Args:
         cells: of the table.
         notes: the numbers of footnotes.
-        results: which of them are best.
+        results: the records, which say which cells are best.
 
     """
     compared = best_compared(results)
-    best = {(one.dataset, one.ipc, one.first) for one in compared}
-    best |= {(one.dataset, one.ipc, one.second) for one in compared if one.difference == 0}
-    tied = {(one.dataset, one.ipc, one.second) for one in compared if one.outcome == "not distinguishable"} - best
-    places = {(cell.dataset, cell.ipc, cell.column): cell for cell in cells}
-    return {place: replace(printed_cell(cell, notes), best=place in best, tied=place in tied) for place, cell in places.items()}
+    best = {(pair.dataset, pair.ipc, pair.first) for pair in compared}
+    best |= {(pair.dataset, pair.ipc, pair.second) for pair in compared if pair.difference == 0}
+    tied = {(pair.dataset, pair.ipc, pair.second) for pair in compared if pair.outcome == "not distinguishable"} - best
+    by_key = {(cell.dataset, cell.ipc, cell.column): cell for cell in cells}
+    return {key: replace(printed_cell(cell, notes), best=key in best, tied=key in tied) for key, cell in by_key.items()}
 
 
 def numbered_notes(cells: Iterable[Cell]) -> dict[str, int]:
@@ -91,7 +92,7 @@ def printed_cell(cell: Cell, notes: Mapping[str, int]) -> TableCell:
     return TableCell(
         value=measured.mean if measured else None,
         spread=measured.spread if measured else None,
-        text="" if measured or not reference else SIGNS["not run"],
+        label="" if measured or not reference else SIGNS["not run"],
         published=reference.value if reference else None,
         published_spread=reference.plus_minus if reference else None,
         verdict=cell.verdict,

@@ -41,17 +41,16 @@ class Budget:
         return self.factor >= MUCH
 
     @property
-    def text(self) -> str:
+    def description(self) -> str:
         """What is smaller, and by which factor."""
-        parts = ((self.images, "fewer real images in distilling"), (self.epochs, "fewer epochs of evaluation"))
-        return ", ".join(f"{round_factor(factor)} times {what}" for factor, what in parts if factor >= MUCH)
+        factors = ((self.images, "fewer real images in distilling"), (self.epochs, "fewer epochs of evaluation"))
+        return ", ".join(f"{round_factor(factor)} times {what}" for factor, what in factors if factor >= MUCH)
 
 
 def budget(record: RunRecord, reference: Published) -> Budget:
-    """Return the budget of a cell against that of its published value; epochs count where a source states them."""
+    """Return the budget of a cell against that of its published value; epochs count only if a source states them."""
     published, ours = _published_images(record), _images(record)
-    training = record.spec.protocol.eval or record.spec.protocol.whole
-    epochs = training.epochs if training else None
+    epochs = record.spec.protocol.training.epochs
     return Budget(
         images=published / ours if published and ours else 1.0,
         epochs=reference.epochs / epochs if reference.stated and reference.epochs and epochs else 1.0,

@@ -6,23 +6,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import cast
 
 from bench.records.record import RunRecord
-from reports.frames.names import Column, dataset_rank
-from reports.frames.published import BEST_CORESET, PAPER_METHODS, Published, published
+from reports.frames.names import Column, by_cell, dataset_rank
+from reports.frames.published import BEST_CORESET, CORESETS, PAPER_METHODS, Published, published
 from reports.frames.results import Results
 from reports.statistics.comparable import under_one_protocol
 from reports.statistics.variance import Statistics, statistics
 from reports.verdicts.verdict import JUDGED, Verdict, compare, departures, verdict
 
-CORESETS = ("random", "herding", "kcenter", "kmeans")
-"""What Table 1's "coreset selection" is the best of. Random counts: it is the best at CIFAR-10, IPC 50."""
-
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what was measured, None where nothing was; what is published, if anything is, and then the verdict."""
+    """A cell of Table 2: what was measured and what is published, each None if nothing is; with a published value the verdict.
+
+    `records`: that were measured.
+    """
 
     dataset: str
     ipc: int
@@ -34,7 +33,7 @@ class Cell:
 
     @property
     def counted(self) -> tuple[str, int | None, Column]:
-        """What counts as a single cell: the whole training set does, however many rows it stands in."""
+        """What counts as a single cell: the whole training set does, though it is in several rows."""
         return self.dataset, None if self.column.method == "whole" else self.ipc, self.column
 
     @property
@@ -42,7 +41,7 @@ class Cell:
         """The footnote: of the verdict, with the warnings of the records, or of a published value that was not run."""
         if self.measured is None and self.published is not None and self.published.note:
             return f"published value: {self.published.note}"
-        warnings = dict.fromkeys(f"warning: {text}" for record in self.records for text in record.warnings)
+        warnings = dict.fromkeys(f"warning: {warning}" for record in self.records for warning in record.warnings)
         return "; ".join(filter(None, (*warnings, self.verdict.note if self.verdict else "")))
 
 
@@ -63,26 +62,25 @@ def table2_cells(results: Results) -> tuple[Cell, ...]:
 
 def _measured(results: Results) -> list[Cell]:
     cells = []
-    for key, frame in results.main.groupby(["dataset", "ipc", "method", "variant"], sort=False):
-        dataset, ipc, method, variant = cast("tuple[str, int, str, str]", key)
+    for key, frame in by_cell(results.main):
         records = tuple(results.by_hash[digest] for digest in frame["hash"].unique())
-        measured, reference = statistics(frame), published().get((dataset, int(ipc), method))
-        # Records of one column have their settings in common, but one alone may warn of other images.
+        measured, reference = statistics(frame), published().get((key.dataset, key.ipc, key.method))
+        # Records of one column have their settings in common, but a single one may be of other images.
         furthest = max(records, key=lambda record: len(departures(record)))
         judged = None if reference is None else verdict(measured, reference, furthest)
-        cells.append(Cell(dataset, int(ipc), Column(method, variant), measured, reference, judged, records))
+        cells.append(Cell(*key.row, key.column, measured, reference, judged, records))
     return cells
 
 
 def _whole_in_other_rows(cells: Sequence[Cell]) -> list[Cell]:
     """Return the whole training set's cells for the published rows of its dataset in which nothing else was run."""
-    there = {(cell.dataset, cell.ipc, cell.column) for cell in cells}
+    measured = {(cell.dataset, cell.ipc, cell.column) for cell in cells}
     first = {(cell.dataset, cell.column): cell for cell in cells if cell.column.method == "whole"}
     return [
         replace(cell, ipc=ipc)
         for (dataset, column), cell in first.items()
         for other, ipc, name in published()
-        if other == dataset and name == "whole" and (dataset, ipc, column) not in there
+        if other == dataset and name == "whole" and (dataset, ipc, column) not in measured
     ]
 
 
@@ -103,7 +101,7 @@ def _best_coreset(row: Sequence[Cell], dataset: str, ipc: int, results: Results)
         row: the measured cells of this dataset and IPC.
         dataset: the row's.
         ipc: the row's.
-        results: what all cells are of.
+        results: the records of all cells.
 
     """
     reference, column, names = published()[dataset, ipc, BEST_CORESET], Column(BEST_CORESET), results.names
@@ -126,6 +124,6 @@ def summary(cells: Sequence[Cell]) -> str:
     if not kinds:
         return "No published value to compare with."
     compared = sum(kinds[kind] for kind in JUDGED if kind != "smaller budget")
-    text = f"{kinds['reproduced']} of {compared} cells reproduced, {kinds['above']} above, {kinds['below']} below"
-    text += f", {kinds['unclear']} unclear; {kinds['smaller budget']} more below with a smaller budget"
-    return f"{text}; {kinds['not comparable']} not comparable; {kinds['not run']} published cells of these datasets not run."
+    judged = f"{kinds['reproduced']} of {compared} cells reproduced, {kinds['above']} above, {kinds['below']} below"
+    judged += f", {kinds['unclear']} unclear; {kinds['smaller budget']} more below with a smaller budget"
+    return f"{judged}; {kinds['not comparable']} not comparable; {kinds['not run']} published cells of these datasets not run."

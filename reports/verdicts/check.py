@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from reports.frames.names import flat_settings
+from reports.frames.profiles import profile_label
 from reports.frames.reading import finished_records
 from reports.frames.results import Results
-from reports.tables.captions import profile_words
+from reports.frames.variants import flat_settings
 from reports.verdicts.cells import Cell, summary, table2_cells
 from reports.verdicts.verdict import JUDGED
 
@@ -21,14 +21,14 @@ REFERENCE = Path(__file__).resolve().parents[1] / "reference"
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome: the summary of the folder's verdicts, how many cells were compared, a line for each that fell."""
+    """The outcome: the summary of the folder's verdicts, the number of cells compared, and a line for each that fell."""
 
     summary: str
     compared: int
     fell: tuple[str, ...]
 
     @property
-    def text(self) -> str:
+    def report(self) -> str:
         """What is printed."""
         line = f"{self.compared} cells compared with the committed records, {len(self.fell)} fell."
         return "\n".join((self.summary, line, *self.fell)) + "\n"
@@ -38,7 +38,7 @@ def check_report(out: Path, against: Path | None = None) -> Check:
     """Compare verdicts of the records in `out` with those in `against`, or in every folder of committed records.
 
     A committed cell is compared with the cells of its dataset, IPC, method and profile: those of the very same settings, or
-    else those that take the profile as it stands (it may have changed since). Raise `UsageError` where that leaves none.
+    else those that take today's profile unchanged (it may have been another one). Raise `UsageError` if that leaves none.
     """
     folders = [against] if against else sorted(path.parent for path in REFERENCE.glob("*/records"))
     ours = table2_cells(Results.of(finished_records(out)))
@@ -50,9 +50,9 @@ def check_report(out: Path, against: Path | None = None) -> Check:
                 if _kind(committed) == "reproduced" and cell.verdict and cell.verdict.failed:
                     fell.append(_line(committed, cell, folder))
     if not compared:
-        places = ", ".join(map(str, folders)) or str(REFERENCE)
+        references = ", ".join(map(str, folders)) or str(REFERENCE)
         raise UsageError(
-            f"nothing to compare: no dataset, IPC, method and profile has a verdict both in {out} and in {places}; "
+            f"nothing to compare: no dataset, IPC, method and profile has a verdict both in {out} and in {references}; "
             "valid: an --out with cells that the committed records have, or another --against"
         )
     return Check(summary(ours), len(compared), tuple(dict.fromkeys(fell)))
@@ -63,7 +63,7 @@ def _kind(cell: Cell) -> str:
 
 
 def _judged(cells: Sequence[Cell]) -> Iterator[Cell]:
-    """Yield the cells with a verdict on two numbers, once each, however many rows they stand in."""
+    """Yield the cells with a verdict on two numbers, once each, though the whole training set is in several rows."""
     seen = set()
     for cell in cells:
         if _kind(cell) in JUDGED and cell.counted not in seen:
@@ -71,28 +71,28 @@ def _judged(cells: Sequence[Cell]) -> Iterator[Cell]:
             yield cell
 
 
-def _place(cell: Cell) -> tuple[str, int | None, str, str]:
+def _key(cell: Cell) -> tuple[str, int | None, str, str]:
     dataset, ipc, _ = cell.counted
     return dataset, ipc, cell.column.method, cell.records[0].spec.protocol.profile
 
 
 def _settings(cell: Cell) -> dict[str, Any]:
-    """Return what the cell's numbers depend on but the code and the images, changes of which are what the check is for."""
+    """Return the settings of a cell without its code and images: the check is there to see what changes of these do."""
     settings = flat_settings(cell.records[0].spec)
     return {name: value for name, value in settings.items() if name not in ("code", "data", "numerics")}
 
 
 def _counterparts(committed: Cell, cells: Sequence[Cell]) -> list[Cell]:
-    same = [cell for cell in _judged(cells) if _place(cell) == _place(committed)]
+    same = [cell for cell in _judged(cells) if _key(cell) == _key(committed)]
     exact = [cell for cell in same if _settings(cell) == _settings(committed)]
-    return exact or [cell for cell in same if profile_words(cell.records[0].spec) == _place(cell)[-1]]
+    return exact or [cell for cell in same if profile_label(cell.records[0].spec) == _key(cell)[-1]]
 
 
 def _line(committed: Cell, cell: Cell, folder: Path) -> str:
-    dataset, ipc, method, profile = _place(cell)
+    dataset, ipc, method, profile = _key(cell)
     assert committed.measured and cell.measured and cell.published and cell.verdict  # judged cells have all of them
-    place = f"{dataset} {'all images' if ipc is None else f'ipc {ipc}'} {method}, profile {profile}"
+    name = f"{dataset} {'all images' if ipc is None else f'ipc {ipc}'} {method}, profile {profile}"
     return (
-        f"fell: {place}: {cell.measured.mean:.1f} is below the published {cell.published.value:.1f} (z {cell.verdict.z:.1f}); "
+        f"fell: {name}: {cell.measured.mean:.1f} is below the published {cell.published.value:.1f} (z {cell.verdict.z:.1f}); "
         f"the records in {folder} reproduce it with {committed.measured.mean:.1f}"
     )

@@ -1,4 +1,4 @@
-"""What a measured accuracy says of the published one: reproduced, above, below, or that it cannot say."""
+"""Verdicts: whether a measured accuracy reproduces the published one, is above or below it, or cannot be compared with it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Literal
 
 from bench.cells.protocol import ALL_OPERATIONS, PROFILES
 from bench.records.record import RunRecord
-from reports.frames.names import protocol_fields
 from reports.frames.published import HYPER, MATCHING, Published, published
+from reports.frames.variants import protocol_fields
 from reports.statistics.variance import Statistics, error_bounds
 from reports.verdicts.budget import MUCH, budget, round_factor
 
@@ -25,7 +25,7 @@ SIGNS: dict[Kind, str] = {
     "not comparable": "≠",
     "not run": "–",
 }
-"""The sign of each verdict, wherever one is printed."""
+"""The sign that is printed for each verdict."""
 
 JUDGED: tuple[Kind, ...] = ("reproduced", "above", "below", "unclear", "smaller budget")
 """The verdicts on two numbers that answer the same question."""
@@ -37,11 +37,11 @@ Z_95 = 1.96
 """Half the 95 % interval in standard errors, normal: narrower than Student's, so less is called reproduced than by that."""
 
 ROUNDING = 0.1 / math.sqrt(12)
-"""Deviation of what rounding to 0.1 takes from a published value; it keeps the standard error of `99.6 ± 0.0` above zero."""
+"""Standard deviation of the error of rounding to 0.1; it keeps the standard error of a published `99.6 ± 0.0` above zero."""
 
 FEWEST, MOST = 1, 100
-"""Where a source does not say over how many distillations and networks its ± is: at least one distillation, and at most the
-field's 5 with 20 networks each."""
+"""Observations of a ± whose source does not give their number: at least a single distillation, and at most the field's five
+with 20 networks each."""
 
 BUDGET = frozenset(
     {
@@ -54,9 +54,6 @@ BUDGET = frozenset(
 """How long, how large, how precise, and how the loss is minimised: the same question, answered with less or in another way. Any
 other field makes another question. (The learning rates on the images that are settings of a method belong here too; `HYPER` has
 none of them.)"""
-
-OTHER_IMAGES = "the images are not the published ones"
-"""How the warning of a record begins whose dataset held other images than those of the published values."""
 
 LEGEND = (
     f"{SIGNS['reproduced']} reproduced: within ± {MARGIN:g} point of the published value, or the 95 % interval of the "
@@ -75,9 +72,16 @@ BASIS = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """`difference` is ours less the published, in points; both `z` are that over a standard error. All only where comparable.
+    """A verdict, and if the two values are comparable the numbers that it follows from.
 
-    `z` is by the largest standard error and `z_most` by the least. `factor` is how many times smaller the budget is.
+    Attributes:
+        kind: the verdict.
+        difference: ours less the published, in points.
+        z: the difference over the largest standard error that it may have.
+        z_most: the difference over the least.
+        note: what is said beside it.
+        factor: how many times smaller than the published our budget is, if the verdict is `smaller budget`.
+
     """
 
     kind: Kind
@@ -93,8 +97,8 @@ class Verdict:
         return SIGNS[self.kind]
 
     @property
-    def words(self) -> str:
-        """What is printed behind the sign: z where the two numbers differ, and how much smaller the budget is."""
+    def numbers(self) -> str:
+        """What is printed behind the sign: z if the two values differ, and how much smaller the budget is."""
         if self.z is None or self.z_most is None or self.kind == "reproduced":
             return ""
         z = f"z {_signed(self.z)} to {_signed(self.z_most)}" if self.kind == "unclear" else f"z {_signed(self.z)}"
@@ -116,7 +120,7 @@ def published_errors(reference: Published) -> tuple[float, float]:
 def standard_errors(measured: Statistics, reference: Published) -> tuple[float, float]:
     """Return the least and the largest standard error of the difference, in points.
 
-    Where a deviation cannot be measured (a single network), the published one is taken for ours too.
+    If a deviation cannot be measured (a single network), the published one is taken for ours too.
     """
     pairs = zip(measured.standard_errors(reference.plus_minus), published_errors(reference), strict=True)
     least, largest = (math.hypot(ours, theirs, ROUNDING) for ours, theirs in pairs)
@@ -153,11 +157,10 @@ def departures(record: RunRecord, published_as: str = "") -> list[str]:
 
     Args:
         record: of the cell.
-        published_as: the method whose published value the cell is held against; its own where it is empty.
+        published_as: the method whose published value the cell is compared with; its own if it is empty.
 
     """
-    other_images = any(text.startswith(OTHER_IMAGES) for text in record.warnings)
-    images = ["images that are not the published ones"] if other_images else []
+    images = ["images that are not the published ones"] if record.published_images is False else []
     return [*images, *_protocol_departures(record, published_as or record.spec.method), *_settings_departures(record)]
 
 
@@ -167,10 +170,10 @@ def incomparable(record: RunRecord, reference: Published, published_as: str = ""
     Args:
         record: of the cell.
         reference: the published value.
-        published_as: the method whose value that is; the cell's own where it is empty.
+        published_as: the method whose value that is; the cell's own if it is empty.
 
     """
-    misprint = [f"published value: {reference.note}"] if reference.note.startswith("misprint") else []
+    misprint = [f"published value: {reference.note}"] if reference.misprint else []
     return [*departures(record, published_as), *misprint]
 
 
@@ -187,13 +190,13 @@ def _protocol_departures(record: RunRecord, method: str) -> Iterator[str]:
             continue
         as_published = name == "eval.augment" and reference is not None and reference.same_augmentation(value)
         if name not in BUDGET and value not in (paper[name], None) and not as_published:
-            yield f"{name}={_word(value)}, published {_word(paper[name])}"
+            yield f"{name}={_value(value)}, published {_value(paper[name])}"
     if network != "convnet":
         yield f"eval.network={network}, published convnet"
 
 
 def _settings_departures(record: RunRecord) -> Iterator[str]:
-    """Yield the settings that differ from those that stand for the published method."""
+    """Yield the settings that differ from those of the published method, in `HYPER`."""
     spec = record.spec
     settings = spec.settings.model_dump()
     for name, usual in HYPER.get(spec.method, {}).items():
@@ -222,7 +225,7 @@ def verdict(measured: Statistics, reference: Published, record: RunRecord) -> Ve
     size = budget(record, reference)
     if judged.kind != "below" or not size.smaller:
         return judged
-    note = "; ".join(filter(None, (size.text, judged.note)))
+    note = "; ".join(filter(None, (size.description, judged.note)))
     return replace(judged, kind="smaller budget", note=note, factor=size.factor)
 
 
@@ -230,5 +233,5 @@ def _signed(value: float) -> str:
     return f"{value:.1f}".replace("-", "−")
 
 
-def _word(value: object) -> str:
+def _value(value: object) -> str:
     return "DSA" if value == ALL_OPERATIONS else str(value)

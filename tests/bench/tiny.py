@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
 
 from bench.cells.grid import make_specs
+from bench.cells.loss import FeatureLoss
 from bench.cells.method import Method, NoSettings
 from bench.cells.protocol import PROFILES, Protocol
 from bench.cells.settings import Settings
@@ -15,6 +17,7 @@ from bench.cells.task import Task
 from bench.machine.compute import Compute
 from bench.seeding import Streams
 from bench.types import Bundle, Split
+from methods import METHODS
 
 
 def bundle(*, classes: int = 3, each: int = 12, size: int = 8, channels: int = 1) -> Bundle:
@@ -46,21 +49,43 @@ def protocol(**sections: dict[str, object]) -> Protocol:
     return small.changed(**{name: getattr(small, name).changed(**fields) for name, fields in sections.items()})
 
 
-def task(*, method: str = "dm", seed: int = 0, ipc: int = 2, data: Bundle | None = None, **sections: dict[str, object]) -> Task:
-    """Return what a method would be given, but for its settings."""
+def task(
+    *,
+    method: str = "dm",
+    loss: Callable[..., torch.Tensor] | Settings | None = None,
+    seed: int = 0,
+    ipc: int = 2,
+    data: Bundle | None = None,
+    **sections: dict[str, object],
+) -> Task:
+    """Return what a method is given, with its published settings; or a loss of the matching loop in its place."""
     data, settings = data or bundle(), protocol(**sections)
     assert settings.match is not None
+    if loss is None:
+        loss = METHODS[method].settings() if method in METHODS else NoSettings()
     spec = RunSpec(
         dataset=data.name,
         ipc=ipc,
         method=method,
         seed=seed,
-        settings=NoSettings(),
+        settings=loss if isinstance(loss, Settings) else settings_of(loss),
         protocol=settings.changed(match=settings.match.with_step()),
         precision="fp32",
     )
     compute = Compute.choose(device="cpu", precision="fp32")
     return Task(data, spec, Streams(seed, data.name, ipc), compute, lambda progress: None)
+
+
+def settings_of(loss: Callable[..., torch.Tensor]) -> FeatureLoss:
+    """Return settings whose loss is any function, or any object that can be called."""
+
+    class Given(FeatureLoss):
+        """A loss without settings of its own."""
+
+        def for_cell(self) -> Callable[..., torch.Tensor]:
+            return loss
+
+    return Given()
 
 
 def source(data: Bundle) -> SimpleNamespace:
@@ -73,7 +98,6 @@ def cell(method: Method, settings: Settings | None = None, *, seed: int = 0, pre
     (spec,) = make_specs(
         methods=[(method, settings or method.resolve({}, profile="quick"))],
         sources=[source(bundle())],
-        data={},
         ipcs=[2],
         seeds=[seed],
         protocol=protocol(**sections),

@@ -44,7 +44,7 @@ def test_jobs_run_the_code_that_submitted_them_and_a_killed_one_runs_again(start
     first = until(lambda: processes(JOB), process)
     assert first, process.communicate()
     os.kill(first[0], signal.SIGKILL)
-    (checkout / "bench" / "evaluate.py").write_text("raise RuntimeError('this is not what was submitted')\n")
+    (checkout / "bench" / "loops" / "evaluation.py").write_text("raise RuntimeError('this is not what was submitted')\n")
     stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr
     assert "2 cells run, 0 there before, 0 failed" in stdout

@@ -27,17 +27,21 @@ import os
 
 import torch
 
+from bench import by_class
+
 
 def distance(real, syn):
     return (real.mean(1) - syn.mean(1)).square().sum(1)
 
 
+@by_class
 def failing(real, syn, *, generator):
     if real.shape[1] == 4 and os.environ["RANK"] == "1":
         raise ValueError("no such luck")
     return distance(real, syn)
 
 
+@by_class
 def bad(real, syn, *, generator):
     values = distance(real, syn)
     if real.shape[1] == 4 and os.environ["RANK"] == "1":
@@ -60,7 +64,7 @@ from pathlib import Path
 
 import torch
 
-from bench.ranks import Ranks
+from bench.machine.ranks import Ranks
 
 
 def of_the_group():
@@ -127,7 +131,7 @@ def test_ranks_give_what_one_process_gives(count, methods, command, one_process,
     assert status == 0, stderr
     assert stdout.count(f"{len(methods)} cells run, 0 there before, 0 failed") == 1
     assert stderr.count("started") == len(methods)  # one rank alone speaks
-    alone = [f"{name} is distilled by rank 0 alone: it does not fall into classes" for name in ("herding", "cafe")]
+    alone = [f"{name} is distilled by rank 0 alone: the method does not work class by class" for name in ("herding", "cafe")]
     assert [line for line in stderr.splitlines() if "alone" in line] == (alone if "cafe" in methods else [])
     assert_same_images(out, one_process)
     expected, shared = records(one_process), records(out)

@@ -9,7 +9,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from bench.errors import UsageError
-from datasets import DataWarning, find_source
+from bench.files import DataWarning
+from datasets import find_source
 
 CLASSES = ("apple", "pear", "quince")
 

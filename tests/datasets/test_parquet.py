@@ -9,7 +9,8 @@ from PIL import Image
 from small_files import both, check, check_bundle, write_hub, write_parquet
 
 from bench.errors import UsageError
-from datasets import DataWarning, find_source
+from bench.files import DataWarning
+from datasets import find_source
 from datasets.hub import hub_set
 
 

@@ -6,16 +6,39 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from small_files import CLASSES
+from small_files import CLASSES, SHAPES
 
 from bench.errors import UsageError
 from datasets import DATASETS, find_source, split_names
 
+every_set = pytest.mark.parametrize("name", DATASETS)
 
-def test_the_named_sets_are_registered():
-    assert set(DATASETS) == {"digits", *CLASSES}
-    for name, classes in CLASSES.items():
-        assert len(DATASETS[name].classes) == classes
+
+@every_set
+def test_an_entry_says_what_it_is(name):
+    source = DATASETS[name]
+    assert source is import_module(f"datasets.{name}").SOURCE  # each set has a file of its name
+    assert source.name == name
+    assert source.label.strip()
+    assert source.label not in {other.label for key, other in DATASETS.items() if key != name}
+    assert not {":", ","} & set(name)  # `--datasets` has commas between names, and `folder:PATH`
+    assert len(source.classes) == len(set(source.classes)) >= 2
+    assert len(source.mean) == len(source.std) in (1, 3)
+    assert all(0 < mean < 1 for mean in source.mean)
+    assert all(std > 0 for std in source.std)
+    assert source.size >= 1
+    assert min(source.counts) >= len(source.classes)
+    assert source.layouts
+    assert source.own is None
+    assert find_source(name) is source
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_well_known_set_has_the_classes_and_the_shape_that_everybody_knows(name):
+    source = DATASETS[name]
+    assert len(source.classes) == CLASSES[name]
+    assert source.shape[1:] == SHAPES[name][:2]
+    assert source.flip == (name in ("fashionmnist", "cifar10", "cifar100"))  # a mirrored digit is another one, or none
 
 
 def test_an_unknown_set_names_the_valid_ones_and_the_nearest():
@@ -30,19 +53,9 @@ def test_a_named_set_has_a_size_of_its_own():
         find_source("mnist", size=16)
 
 
-def test_mirroring_is_for_sets_whose_classes_survive_it():
-    assert {name for name, source in DATASETS.items() if not source.flip} == {"digits", "mnist", "svhn"}
-
-
-def test_each_set_has_a_file_of_its_name():
-    for name, source in DATASETS.items():
-        assert source is import_module(f"datasets.{name}").SOURCE
-        assert source.name == name
-
-
 def test_the_registry_imports_no_heavy_library():
     heavy = {"torch", "torchvision", "numpy", "pandas", "pyarrow", "PIL", "scipy", "sklearn"}
-    code = f"import sys, datasets; print(*sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, datasets; list(datasets.DATASETS.values()); print(*sorted({heavy} & set(sys.modules)))"
     root = Path(__file__).resolve().parents[2]
     answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert answer.stdout.split() == []

@@ -20,13 +20,14 @@ def _choices(field):
 def _variants():
     """Return each loss as `(name, settings)`: with its defaults, and with each other value of each setting that is a choice.
 
-    A lower precision is left out: what holds in exact arithmetic does not show in it.
+    A precision is left out: outside a run the default is that of the points, and what holds in exact arithmetic does not show
+    in a lower one.
     """
     variants = {}
     for name, method in LOSSES.items():
         variants[name] = (name, {})
         for key, field in method.settings.model_fields.items():
-            others = [choice for choice in _choices(field) if choice not in (field.default, "bf16")]
+            others = [choice for choice in _choices(field) if choice != field.default and key != "precision"]
             variants |= {f"{name} {key}={choice}": (name, {key: choice}) for choice in others}
     return variants
 
@@ -90,9 +91,9 @@ def central_differences(function, point, *, step=1e-6):
     Truncation is of order step², rounding of order 1e-16 / step: 1e-6 balances them.
     """
     gradient = torch.zeros_like(point)
-    for place in range(point.numel()):
+    for index in range(point.numel()):
         shift = torch.zeros_like(point).flatten()
-        shift[place] = step
+        shift[index] = step
         shift = shift.view_as(point)
-        gradient.view(-1)[place] = (function(point + shift) - function(point - shift)) / (2 * step)
+        gradient.view(-1)[index] = (function(point + shift) - function(point - shift)) / (2 * step)
     return gradient

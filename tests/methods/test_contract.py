@@ -2,73 +2,26 @@
 
 import math
 import re
-from types import SimpleNamespace
 
 import pytest
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from tiny_cells import CLASSES, EACH, IPC, ITERATIONS, distill, resolved, task_of, tiny_bundle
 
-from bench.cells.grid import make_specs
-from bench.cells.method import FeatureLoss, FeatureMatching
-from bench.cells.protocol import PROFILES, SECTIONS, ConvNetSize, Match, Protocol, Training
-from bench.cells.settings import _metadata, is_setting
-from bench.cells.task import Task
+from bench.cells.loss import FeatureLoss
+from bench.cells.method import LATE, FeatureMatching
+from bench.cells.protocol import PROFILES, SECTIONS
+from bench.cells.settings import is_setting
 from bench.errors import UsageError
 from bench.loops.images import initial_images, normalise
-from bench.machine.compute import Compute
-from bench.seeding import Streams
-from bench.types import Bundle, Split
 from methods import METHODS, find_method
 
-CLASSES, EACH, IPC, ITERATIONS = 3, 12, 2, 2
 MATCHING = [name for name, method in METHODS.items() if isinstance(method, FeatureMatching)]
-OWN_LOOP = [name for name, method in METHODS.items() if "iterations" in method.settings.model_fields]
-PROTOCOL = Protocol(
-    profile="quick",
-    match=Match(iterations=ITERATIONS, real_batch=4),
-    eval=Training(nets=1, epochs=1),
-    whole=Training(nets=1, epochs=1),
-    network=ConvNetSize(width=8),
-)
+ITERATING = [name for name, method in METHODS.items() if name in MATCHING or "iterations" in method.settings.model_fields]
+STARTING = [name for name in ITERATING if name in MATCHING or "start" in METHODS[name].settings.model_fields]
 
 every_method = pytest.mark.parametrize("name", METHODS)
-every_iterating_method = pytest.mark.parametrize("name", [*MATCHING, *OWN_LOOP])
+every_iterating_method = pytest.mark.parametrize("name", ITERATING)
 every_matching_method = pytest.mark.parametrize("name", MATCHING)
-
-
-def tiny_bundle():
-    """Return grey 8x8 images of noise, each class brighter than the one before, in no order."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(CLASSES).repeat(EACH)  # 0, 1, 2, 0, ..
-    noise = torch.randint(0, 100, (CLASSES * EACH, 1, 8, 8), generator=generator)
-    split = Split((noise + 70 * labels[:, None, None, None]).to(torch.uint8), labels)
-    return Bundle("tiny", split, split, ("dark", "grey", "bright"), (0.45,), (0.25,), flip=False)
-
-
-def task_of(method, *, seed=0, **texts):
-    """Return the task that the runner would make of `method`'s one cell; `texts` is what `--set` would say of the method."""
-    bundle = tiny_bundle()
-    source = SimpleNamespace(name="tiny", classes=bundle.classes, shape=bundle.shape)
-    if method.name in OWN_LOOP:
-        texts = {"iterations": str(ITERATIONS), "real_batch": "4", "start": "real"} | texts
-    settings = method.resolve(texts, profile=PROTOCOL.profile)
-    (spec,) = make_specs(
-        methods=[(method, settings)],
-        sources=[source],
-        data={},
-        ipcs=[IPC],
-        seeds=[seed],
-        protocol=PROTOCOL,
-        precision="fp32",
-    )
-    compute = Compute(torch.device("cpu"), "fp32", torch.get_num_threads())
-    return Task(bundle, spec, Streams(seed, spec.dataset, spec.ipc), compute, lambda progress: None)
-
-
-def distill(method, **options):
-    """Return what the method makes of its task; see `task_of`."""
-    task = task_of(method, **options)
-    return method.distill(task, task.spec.settings)
 
 
 def as_typed(value):
@@ -78,14 +31,14 @@ def as_typed(value):
 
 def out_of_range():
     """Return each method's name, a setting's and a value just outside of its range."""
-    kinds = ((Ge, "ge", -1), (Gt, "gt", 0), (Le, "le", 1), (Lt, "lt", 0))
+    limits = {"minimum": -1, "exclusiveMinimum": 0, "maximum": 1, "exclusiveMaximum": 0}
     return [
-        (name, key, getattr(limit, attribute) + step)
+        (name, key, kind[limit] + step)
         for name, method in METHODS.items()
-        for key, field in method.settings.model_fields.items()
-        for limit in _metadata(field)
-        for kind, attribute, step in kinds
-        if isinstance(limit, kind)
+        for key, schema in method.settings.model_json_schema().get("properties", {}).items()
+        for kind in (schema, *schema.get("anyOf", ()))
+        for limit, step in limits.items()
+        if limit in kind
     ]
 
 
@@ -99,16 +52,19 @@ def test_an_entry_says_what_it_is(name):
     assert ":" not in name
     assert method.sections
     assert set(method.sections) <= set(SECTIONS)
-    assert callable(method.distill)
-    assert re.fullmatch("#[0-9a-f]{6}", method.color)
-    assert method.code == ""
-    assert isinstance(method, FeatureMatching) == ("match" in method.sections)
+    assert callable(resolved(method.procedure))
+    assert re.fullmatch("(#[0-9a-f]{6})?", method.color)  # one that names none is given one
+    assert (method.code, method.spelling) == ("", "")
+    assert "match" in method.sections or not isinstance(method, FeatureMatching)
     assert method.whole_set == ("eval" not in method.sections)
 
 
-def test_labels_colours_and_places_are_one_method_s_alone():
-    for values in zip(*((method.label, method.color, method.order) for method in METHODS.values()), strict=True):
-        assert len(set(values)) == len(METHODS)
+@every_method
+def test_an_entry_differs_from_the_others_in_label_colour_and_order(name):
+    method, others = METHODS[name], [other for key, other in METHODS.items() if key != name]
+    assert method.label not in {other.label for other in others}
+    assert method.color not in {other.color for other in others} or not method.color
+    assert method.order not in {other.order for other in others} or method.order == LATE
 
 
 @every_method
@@ -117,8 +73,6 @@ def test_settings_are_typed_and_their_defaults_valid(name):
     for key, field in settings.model_fields.items():
         assert is_setting(field.annotation)
         assert settings.from_texts({key: as_typed(field.default)}, owner=name) == settings()  # what is typed is what is stored
-    assert ("lr_images" in settings.model_fields) == (name in (*MATCHING, *OWN_LOOP))
-    assert ("rate" in settings.model_fields) == (name in MATCHING)
 
 
 @every_matching_method
@@ -163,7 +117,7 @@ def test_distilling_returns_images_and_labels_to_train_on(name):
     assert syn.labels.bincount(minlength=CLASSES).tolist() == [count // CLASSES] * CLASSES
 
 
-@every_iterating_method
+@pytest.mark.parametrize("name", STARTING)
 def test_matching_moves_every_image_away_from_its_start(name):
     start, syn = initial_images(task_of(METHODS[name])), distill(METHODS[name])
     assert torch.equal(syn.labels, start.labels)

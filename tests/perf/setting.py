@@ -19,6 +19,7 @@ from bench.types import Bundle, Split
 from methods import METHODS
 
 CPU = torch.device("cpu")
+DM = METHODS["dm"].settings()
 QUICK = os.environ.get("BENCH_QUICK") == "1"
 """One round of everything, no warm-up: to try the suite itself."""
 
@@ -58,8 +59,8 @@ def bundle(shape: Shape) -> Bundle:
     return Bundle("bench", train, split(shape.test), names, (0.4,) * shape.channels, (0.3,) * shape.channels)
 
 
-def task(shape: Shape, *, precision="auto", compiled=True, **sections) -> Task:
-    """Return a task of the published protocol at `shape`: one iteration, unless `sections` say otherwise."""
+def task(shape: Shape, *, loss=DM, precision="auto", compiled=True, **sections) -> Task:
+    """Return a task of a loss in the published protocol at `shape`: one iteration, unless `sections` say otherwise."""
     paper = PROFILES["paper"]
     changes = {"match": {"iterations": 1, "real_batch": shape.real}, "network": {"width": shape.width}}
     for name, fields in sections.items():
@@ -70,9 +71,9 @@ def task(shape: Shape, *, precision="auto", compiled=True, **sections) -> Task:
     spec = RunSpec(
         dataset="bench",
         ipc=shape.ipc,
-        method="dm",
+        method="any",
         seed=0,
-        settings=METHODS["dm"].settings(),
+        settings=loss,
         protocol=protocol,
         precision=compute.precision,
     )

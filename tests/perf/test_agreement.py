@@ -13,7 +13,7 @@ from bench.loops.augment import OPERATIONS, Augmentation
 from bench.loops.images import class_members, draw_real, initial_images, normalise
 from bench.loops.matching import match
 from bench.loops.training import Trainer
-from bench.machine.kernels import _compiler_missing
+from bench.machine.kernels import compiler_missing
 from methods import METHODS
 from methods.losses.critic.critic import CriticTraining, init_critics
 from reports.speed.benchmarks import GOALS
@@ -44,8 +44,8 @@ def test_augmentation(shape, operation):
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("bf16", 1e-2)])
 def test_features_against_modules_in_float64(precision, most, compiled):
-    if compiled and _compiler_missing():
-        pytest.skip(f"nothing can be compiled here: {_compiler_missing()}")
+    if compiled and compiler_missing():
+        pytest.skip(f"nothing can be compiled here: {compiler_missing()}")
     given = task(Shape(classes=5, real=9), precision=precision, compiled=compiled)
     network = given.network("convnet")
     weights = network.init(generator())
@@ -73,7 +73,7 @@ def reference_iteration(given, loss, *, dtype):
 @pytest.mark.parametrize(("precision", "loss_most", "step_most"), [("fp32", 1e-5, 1e-4), ("bf16", 1e-2, 3e-2)])
 def test_an_iteration_of_dm_is_that_of_the_reference(operation, precision, loss_most, step_most):
     given = task(GREY, precision=precision, compiled=False, match={"augment": operation})
-    syn = match(given, METHODS["dm"].objective())
+    syn = match(given)
     value, images = reference_iteration(given, reference.mean_loss, dtype=torch.float64)
     assert syn.trace.loss[0] == pytest.approx(value, rel=loss_most)
     start = initial_images(given).images.double()
@@ -82,8 +82,8 @@ def test_an_iteration_of_dm_is_that_of_the_reference(operation, precision, loss_
 
 
 def test_an_iteration_of_kr_is_that_of_the_reference():
-    given = task(GREY, precision="fp32", compiled=False)
-    syn = match(given, METHODS["kr"].objective())
+    given = task(GREY, loss=METHODS["kr"].settings(), precision="fp32", compiled=False)
+    syn = match(given)
     like = torch.empty(3, 1, given.network("convnet").features_dim)
     start = init_critics(like, hidden=128, generator=given.streams.generator("objective", 0))
     value, images = reference_iteration(given, reference.critic_loss(start), dtype=torch.float32)
@@ -192,7 +192,7 @@ def test_a_test_pass_is_that_of_the_reference():
     tester = evaluate.Tester(bundle(GREY), network, given.compute, nets=1)
     net = reference.reference_network(network, weights.parameters)
     expected = reference.accuracy(net, normalise(given.bundle.test.images, given.bundle), given.bundle.test.labels, batch=7)
-    assert tester.accuracy(weights) == pytest.approx(expected)
+    assert tester.test(weights)["accuracy"] == pytest.approx(expected)
 
 
 def _groups():

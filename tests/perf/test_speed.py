@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import reference
 import torch
-from setting import CPU, Shape, features, loss_and_slope, measure, task, workers
+from setting import CPU, DM, Shape, features, loss_and_slope, measure, task, workers
 
 from bench.loops import evaluation as evaluate
 from bench.loops.augment import Augmentation
@@ -40,9 +40,9 @@ EPOCHS = 4
 
 
 @cache
-def given(precision="fp32", shape=DIGITS):
+def given(precision="fp32", shape=DIGITS, loss=DM):
     """Return the task of `shape`, by default 10 classes x 256 real images of 28x28, IPC 10; ConvNet-3 of width 128."""
-    return task(shape, precision=precision, eval={"epochs": EPOCHS, "nets": 1})
+    return task(shape, loss=loss, precision=precision, eval={"epochs": EPOCHS, "nets": 1})
 
 
 def network():
@@ -98,13 +98,10 @@ def reference_iteration(shape, loss=reference.mean_loss):
     return iteration
 
 
-def fast_iteration(shape, objective, precision):
+def fast_iteration(shape, loss, precision):
     """Return one iteration of the suite's matching loop."""
-
-    def iteration():
-        return match(given(precision, shape), objective)
-
-    return iteration
+    about = given(precision, shape, loss)
+    return lambda: match(about)
 
 
 @iterations_of("dm")
@@ -114,7 +111,7 @@ def test_dm_iteration(benchmark, shape, side):
     if side == "reference":
         measure(benchmark, reference_iteration(shape), rounds=3, kind="reference", **work)
     else:
-        iteration = fast_iteration(shape, METHODS["dm"].objective(), side)
+        iteration = fast_iteration(shape, DM, side)
         measure(benchmark, iteration, rounds=7, warm_up=2, kind="fast", precision=side, **work)
 
 
@@ -200,7 +197,7 @@ def test_kr_iteration(benchmark, shape, side):
         loop = reference_iteration(shape, reference.critic_loss(start))
         measure(benchmark, loop, rounds=1, warm_up=0, kind="reference", **work)
     else:
-        iteration = fast_iteration(shape, METHODS["kr"].objective(precision=side), side)
+        iteration = fast_iteration(shape, METHODS["kr"].settings(precision=side), side)
         measure(benchmark, iteration, rounds=3, kind="fast", precision=side, **work)
 
 
@@ -264,7 +261,7 @@ def test_pass_over_the_test_set(benchmark, side):
         measure(benchmark, reference.accuracy, *arguments, rounds=2, warm_up=0, kind="reference", flops=flops)
     else:
         tester = evaluate.Tester(data, network(), about.compute, nets=1)
-        measure(benchmark, tester.accuracy, start, rounds=3, kind="fast", precision=side, flops=flops)
+        measure(benchmark, tester.test, start, rounds=3, kind="fast", precision=side, flops=flops)
 
 
 @pytest.mark.benchmark(group="start-up")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bench.cells.method import Method
 from bench.cells.protocol import PROFILES, Match, Training
 from bench.cells.spec import RecordedSettings, RunSpec
-from bench.records.record import Checkpoint, Evaluation, MethodFacts, NetworkFacts, RunRecord
+from bench.records.record import RunRecord
+from bench.records.sections import Checkpoint, Evaluation, MethodFacts, NetworkFacts
 from methods import METHODS
 
 LABELS = {"convnet": "ConvNet-3", "mlp": "MLP", "lenet": "LeNet"}
@@ -13,6 +15,11 @@ LABELS = {"convnet": "ConvNet-3", "mlp": "MLP", "lenet": "LeNet"}
 def evaluation(network="convnet", accuracies=(70.0, 71.0), *, seconds=2.0, label="") -> Evaluation:
     facts = NetworkFacts(label=label or LABELS.get(network, network), features=2048)
     return Evaluation(network=network, facts=facts, accuracies=accuracies, seconds=seconds)
+
+
+def method_facts(method: Method) -> MethodFacts:
+    """Return what records say of a method."""
+    return MethodFacts(**{name: getattr(method, name) for name in MethodFacts.model_fields})
 
 
 def record(
@@ -88,3 +95,38 @@ def with_protocol(made: RunRecord, **sections: dict[str, object]) -> RunRecord:
     added = {"match": Match(), "eval": Training(), "whole": Training()}
     changed = {name: (getattr(protocol, name) or added[name]).changed(**fields) for name, fields in sections.items()}
     return with_spec(made, protocol=protocol.changed(**changed))
+
+
+ODD = ("$_$", r"\frac{a}{", "a_b^c $x$", "100 %", "<b>&amp;</b>", 'ünï, "q"', "$$")
+"""Names that are commands of LaTeX, Markdown or HTML."""
+
+_NAMES = ("fashionmnist", "mnist", "own", "random", "dm", "kr", "emd", "sinkhorn")
+
+
+def odd_name(of: str) -> str:
+    return ODD[_NAMES.index(of) % len(ODD)] if of in _NAMES else ODD[-1]
+
+
+def odd(made: RunRecord) -> RunRecord:
+    """Return the record with names that are commands elsewhere: of its dataset, its method, and its networks."""
+    name, dataset = odd_name(made.spec.method), odd_name(made.spec.dataset)
+    evaluations = tuple(
+        each.model_copy(update={"facts": each.facts.model_copy(update={"label": f"{each.network} {name}"})})
+        for each in made.evaluations
+    )
+    changes = {"dataset_label": dataset, "method": made.method.model_copy(update={"label": f"{name} {made.spec.method}"})}
+    return made.model_copy(update={**changes, "evaluations": evaluations})
+
+
+def rich() -> list[RunRecord]:
+    """Return records for which every figure has something: several datasets, IPCs, seeds, rates, networks, checkpoints."""
+    networks = (evaluation("convnet", (70.0, 71.0)), evaluation("mlp", (50.0, 52.0)))
+    records = []
+    for row, (dataset, ipc) in enumerate((name, ipc) for name in ("fashionmnist", "mnist", "own") for ipc in (1, 10)):
+        for number, method in enumerate(("random", "dm", "kr", "emd")):
+            for seed in (0, 1):
+                accuracies = (60.0 + row + number + seed, 61.0 + row + number)
+                made = record(method, dataset=dataset, ipc=ipc, seed=seed, accuracies=accuracies, rate=0.05)
+                records.append(with_checkpoints(made, {2: (40.0, 41.0), 5: (50.0, 51.0)}) if number and not row else made)
+    records += [record("kr", rate=rate, seed=seed, accuracies=(60.0, 61.0)) for rate in (0.01, 0.2) for seed in (0, 1)]
+    return [*records, record("sinkhorn", evaluations=networks)]

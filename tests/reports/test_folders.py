@@ -1,4 +1,4 @@
-"""Reports of several folders, in chosen formats, at a chosen place; and what damaged files do to them."""
+"""Reports of several folders, in chosen formats, into a chosen folder; and what damaged files do to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,15 +19,12 @@ from safetensors.numpy import save_file
 from bench.errors import UsageError
 from bench.records.storage import signed, write_record
 from reports import __main__ as command
-from reports import write_report
+from reports import report, write_report
+from reports.figures.figure import Figure
+
+write_without_figures = partial(report.write_report, drawn=())
 
 CLASSES = '["$_$","b","c","d","e","f","g","h","i","j"]'
-FIGURES = {"answer", "accuracy_1", "pareto_1"}
-
-
-@pytest.fixture
-def without_figures(monkeypatch):
-    monkeypatch.setattr("reports.figures.drawing.figures", list)
 
 
 def write(out: Path, *records, images=None):
@@ -45,8 +43,8 @@ def files(report):
 
 def links(page):
     """Return the files that a page links to or shows."""
-    text = re.sub(r"<script.*?</script>", "", page.read_text(encoding="utf-8"), flags=re.S)
-    targets = re.findall(r'(?:src|href)="([^"#]+)"', text)
+    html = re.sub(r"<script.*?</script>", "", page.read_text(encoding="utf-8"), flags=re.S)
+    targets = re.findall(r'(?:src|href)="([^"#]+)"', html)
     return {unquote(target) for target in targets if not re.match(r"[a-z]+:", target)}
 
 
@@ -106,7 +104,7 @@ MISTAKES = {
     "an unknown format": (["--format", "html,pgn"], "unknown format 'pgn' (did you mean 'png'?)"),
     "two folders to check": (["--check", "--out", "other"], "--check takes one folder"),
     "one folder to compare": (["--compare"], "--compare takes two folders"),
-    "a file in its place": (["--target", "{out}/a file"], "is no folder"),
+    "a file instead of a folder": (["--target", "{out}/a file"], "is no folder"),
 }
 
 
@@ -116,10 +114,10 @@ def test_a_mistake_is_one_line_and_the_old_report_stays(tmp_path, capsys, argume
     (out / "report").mkdir()
     for name in ("report/index.html", "a file"):
         (out / name).write_text("old")
-    assert command.main(["--out", str(out), *(word.format(out=out) for word in arguments)]) == 2
-    text = capsys.readouterr().err
-    assert message in text
-    assert text.count("\n") == 1
+    assert command.main(["--out", str(out), *(argument.format(out=out) for argument in arguments)]) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
     assert files(out / "report") == {"index.html"}
 
 
@@ -130,27 +128,24 @@ def test_options_that_do_not_go_together_are_refused(arguments):
     assert caught.value.code == 2
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_a_failure_leaves_the_old_report_whole_and_what_is_not_its_own_stays(tmp_path, monkeypatch):
+def test_a_failure_leaves_the_old_report_as_it_was_and_what_is_not_its_own_stays(tmp_path):
     out = write(tmp_path, record())
-    page = write_report(out)
+    page = write_without_figures([out])
     for name in ("benchmarks.md", "figures/benchmarks_time.png", "figures/notes.txt", "changes.md"):
         (out / "report" / name).write_text("of others")
     before = {name: (out / "report" / name).read_bytes() for name in files(out / "report")}
     (out / "records" / f"{record().hash}.json").unlink()
     write(out, record("kr"))
 
-    def full(page, path, *_):
-        path.write_text("half a page")
+    def full(results):
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr("reports.report.render_page", full)
-        with pytest.raises(UsageError, match="No space left on device"):
-            write_report(out)
+    broken = Figure(name="broken", title="Broken", section="answer", caption="None.", draw=full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write_without_figures([out], drawn=[broken])
     assert {name: (out / "report" / name).read_bytes() for name in files(out / "report")} == before
     assert sorted(path.name for path in out.iterdir()) == ["records", "report"]
-    assert write_report(out) == page
+    assert write_without_figures([out]) == page
     others = {name for name in files(out / "report") if (out / "report" / name).read_bytes() == b"of others"}
     assert others == {"benchmarks.md", "figures/benchmarks_time.png", "figures/notes.txt", "changes.md"}
     assert "images/synthetic_fashionmnist_1_dm.png" not in files(out / "report")
@@ -169,32 +164,34 @@ WRONG = {
 }
 
 
-@pytest.mark.usefixtures("without_figures")
-@pytest.mark.parametrize("damage", WRONG.values(), ids=WRONG)
-def test_damaged_images_are_named_and_the_others_are_shown(tmp_path, damage):
-    out = write(tmp_path, record(), record("kr"))
-    path = out / "records" / record("kr").images_name
-    damage(path)
+def test_damaged_images_are_named_and_the_others_are_shown(tmp_path):
+    damaged = dict(zip(("random", "herding", "kr", "emd", "sinkhorn"), WRONG.values(), strict=True))
+    out = write(tmp_path, record(), *map(record, damaged))
+    paths = {method: out / "records" / record(method).images_name for method in damaged}
+    for method, damage in damaged.items():
+        damage(paths[method])
     log = io.StringIO()
-    page = write_report(out, log=log)
-    assert log.getvalue().count("\n") == 1
-    assert log.getvalue().startswith(f"images not shown: {path}: ")
-    assert "images/synthetic_fashionmnist_1_dm.png" in files(page.parent)
-    assert str(path) in page.read_text(encoding="utf-8")
+    page = write_without_figures([out], log=log)
+    lines = log.getvalue().splitlines()
+    assert len(lines) == len(WRONG)
+    html = page.read_text(encoding="utf-8")
+    for method, path in paths.items():
+        assert [line.startswith(f"images not shown: {path}: ") for line in lines].count(True) == 1, method
+        assert str(path) in html
+    assert {name for name in files(page.parent) if name.startswith("images/")} == {"images/synthetic_fashionmnist_1_dm.png"}
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_what_was_left_out_stands_on_the_page(tmp_path):
+def test_what_was_left_out_is_on_the_page(tmp_path):
     failed = record("emd").model_copy(update={"status": "failed", "error": "<b>no number</b>", "evaluations": ()})
     out = write(tmp_path, record(), failed)
     (out / "records" / "torn.json").write_text("{")
-    text = write_report(out, log=io.StringIO()).read_text(encoding="utf-8")
-    assert f"failed: {failed.spec.label} ({failed.hash}): &lt;b&gt;no number&lt;/b&gt;" in text
-    assert "torn.json" in text
+    html = write_without_figures([out], log=io.StringIO()).read_text(encoding="utf-8")
+    assert f"failed: {failed.spec.label} ({failed.hash}): &lt;b&gt;no number&lt;/b&gt;" in html
+    assert "torn.json" in html
 
 
 def test_hostile_records_and_names_make_a_report_all_the_same(tmp_path):
-    long = record("kr", dataset=f"folder:/{'very long path/' * 30}x", settings={"text": "y" * 300})
+    long = record("kr", dataset=f"folder:/{'very long path/' * 30}x", settings={"name": "y" * 300})
     odd = record("emd", dataset="$_$|\n{}^~").model_copy(update={"dataset_label": "$_$|\n{}^~"})
     out = write(tmp_path, record(), long, odd, record("sinkhorn"))
     path = out / "records" / f"{record('sinkhorn').hash}.json"

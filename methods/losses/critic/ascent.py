@@ -1,4 +1,4 @@
-"""Gradient ascent in place: plain, RMSprop and Adam, as torch has them, for parameters that lie in one tensor."""
+"""Gradient ascent in place: SGD, RMSprop and Adam with torch's defaults, for parameters in one tensor."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ _EPSILON = 1e-8
 
 
 class Ascent:
-    """Gradient ascent of one tensor, in place, along `unit` · `gradient`, which is written anew before each step.
+    """Gradient ascent on `values`, in place, along `scale · gradient`.
 
-    Moments are kept of `gradient` itself, so epsilon is divided by the unit; the steps are the same.
+    The caller overwrites `gradient` before each step. Moments are of the unscaled gradient, so epsilon is divided by `scale`;
+    the steps are those of the scaled gradient.
     """
 
-    def __init__(self, values: Tensor, gradient: Tensor, *, lr: float, unit: float) -> None:
-        """Take the two tensors."""
-        self.values, self.gradient, self.lr, self.unit = values, gradient, lr, unit
-        self.epsilon = _EPSILON / unit
+    def __init__(self, values: Tensor, gradient: Tensor, *, lr: float, scale: float) -> None:
+        """Keep references to the two tensors, of one shape `[..., h, columns]`."""
+        self.values, self.gradient, self.lr, self.scale = values, gradient, lr, scale
+        self.epsilon = _EPSILON / scale
 
     def step(self) -> None:
         """Take a step."""
         raise NotImplementedError
 
     def drift(self, steps: int) -> Tensor:
-        """Return how far `steps` more steps can move each value if its gradient is zero from now on: at most so far."""
+        """Return an upper bound on how far `steps` more steps move each value if its gradient is zero in all of them."""
         return torch.zeros_like(self.values)
 
     def reorder(self, rows: Tensor) -> None:
-        """Follow a change of the order of the rows of `values`: what was in row `rows[i]` is in row `i` now."""
+        """Reorder the moments as the rows of `values` were reordered: row `rows[i]` became row `i`."""
 
 
 class _GradientAscent(Ascent):
     def step(self) -> None:
-        """Take a step of the length lr · gradient."""
-        self.values.add_(self.gradient, alpha=self.lr * self.unit)
+        """Take the step lr · scale · gradient."""
+        self.values.add_(self.gradient, alpha=self.lr * self.scale)
 
 
 class _RMSprop(Ascent):
-    def __init__(self, values: Tensor, gradient: Tensor, *, lr: float, unit: float) -> None:
+    def __init__(self, values: Tensor, gradient: Tensor, *, lr: float, scale: float) -> None:
         """Start with moments of zero."""
-        super().__init__(values, gradient, lr=lr, unit=unit)
+        super().__init__(values, gradient, lr=lr, scale=scale)
         self._second = torch.zeros_like(values)
 
     def step(self) -> None:
@@ -56,21 +57,21 @@ class _RMSprop(Ascent):
         self.values.addcdiv_(self.gradient, self._second.sqrt().add_(self.epsilon), value=self.lr)
 
     def reorder(self, rows: Tensor) -> None:
-        """Bring the moments into the new order."""
+        """Reorder the moments."""
         self._second.copy_(self._second[rows])
 
 
 class _Adam(Ascent):
     """`torch.optim.adam.adam`, the function behind `torch.optim.Adam`: the class itself would cost a tenth of the training.
 
-    After importing it torch deletes the name of the submodule, so that the function has to be looked up by its full name.
+    torch deletes the attribute `torch.optim.adam` after importing that module, so the function is looked up by its full name.
     """
 
     _BETA1, _BETA2 = 0.9, 0.999
 
-    def __init__(self, values: Tensor, gradient: Tensor, *, lr: float, unit: float) -> None:
+    def __init__(self, values: Tensor, gradient: Tensor, *, lr: float, scale: float) -> None:
         """Start with moments of zero, at step 0."""
-        super().__init__(values, gradient, lr=lr, unit=unit)
+        super().__init__(values, gradient, lr=lr, scale=scale)
         self._adam = resolve_name("torch.optim.adam:adam")
         self._first, self._second = torch.zeros_like(values), torch.zeros_like(values)
         self._count = torch.zeros((), device=values.device)
@@ -91,17 +92,17 @@ class _Adam(Ascent):
         )
 
     def drift(self, steps: int) -> Tensor:
-        """Return the sum of the steps that the moments alone make as they decay; without epsilon, which shortens them."""
-        factor, done = 0.0, int(self._count)
+        """Return the sum of the steps that the decaying moments make; epsilon, which shortens them, is left out."""
+        factor, taken = 0.0, int(self._count)
         for n in range(1, steps + 1):
-            first = self._BETA1**n / (1 - self._BETA1 ** (done + n))
-            second = self._BETA2**n / (1 - self._BETA2 ** (done + n))
+            first = self._BETA1**n / (1 - self._BETA1 ** (taken + n))
+            second = self._BETA2**n / (1 - self._BETA2 ** (taken + n))
             factor += first / second**0.5
-        tiny = torch.finfo(self.values.dtype).tiny  # where no gradient has been yet both moments are zero
+        tiny = torch.finfo(self.values.dtype).tiny  # if there was no gradient yet, both moments are zero
         return self._first.abs().div_(self._second.sqrt().clamp_(min=tiny)).mul_(self.lr * factor)
 
     def reorder(self, rows: Tensor) -> None:
-        """Bring the moments into the new order."""
+        """Reorder the moments."""
         for moment in (self._first, self._second):
             moment.copy_(moment[rows])
 

@@ -1,7 +1,6 @@
 """Weight-clipped critics of the Kantorovich-Rubinstein dual: one hidden layer each, trained one by one or all at once.
 
-In the shapes below `...` stands for optional leading class dimensions: nothing for one critic, `C` for the critics of C
-classes.
+In the shapes below `...` is an optional leading dimension: absent for one critic, `C` for the critics of C classes.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
     from bench.types import LossContext
 
-_REVIEW = 24
-"""The step before which units that cannot become active again are set aside: their momentum needs some twenty to decay."""
+_PRUNE_STEP = 24
+"""Dead units are pruned before this step: the momentum of a unit without gradient has decayed after about 20 steps."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Critics:
 
     @classmethod
     def stack(cls, critics: Sequence[Critics]) -> Critics:
-        """Return the critics of all classes as one; the inverse of `split`."""
+        """Return the critics of all classes in one object; the inverse of `split`."""
         return cls(*(torch.stack(tensors) for tensors in zip(*(critic.parameters() for critic in critics), strict=True)))
 
 
@@ -59,8 +58,8 @@ def init_critics(like: Tensor, *, hidden: int, generator: torch.Generator, conte
         like: features, `[C, n, d]`, whose shape, dtype and device the critics fit.
         hidden: the width of the hidden layer.
         generator: a CPU generator.
-        context: where `like` has the features of some classes only, which these are: critics are drawn for all, so that a class
-            has the same one whoever draws it.
+        context: if `like` has the features of some classes only, these classes. Critics are drawn for all classes, so that a
+            class has the same critic whichever classes it is computed with.
 
     Returns:
         `C` critics.
@@ -99,37 +98,38 @@ class CriticTraining:
     dtype: torch.dtype
 
     def train(self, critics: Critics, real: Tensor, syn: Tensor) -> Critics:
-        """Return the trained critics; the arguments stay as they are.
+        """Return the trained critics; the arguments are not changed.
 
         Args:
-            critics: the critics of C classes at their start.
+            critics: the untrained critics of C classes.
             real: features of the real images, `[C, n, d]`.
             syn: features of the synthetic images, `[C, m, d]`.
 
         """
         if real.device.type != "cpu":
             return self.train_together(critics, real, syn)
-        # A class at a time: its parameters and moments stay in the cache of one core.
+        # One class at a time: its parameters and moments fit into the cache of one core.
         return Critics.stack(map_classes(self.train_together, critics.split(), real, syn))
 
     def train_together(self, critics: Critics, real: Tensor, syn: Tensor) -> Critics:
         """Return the trained critics of one class, or of several at once.
 
         Args:
-            critics: the critics at their start, `...`.
+            critics: the untrained critics, `...`.
             real: features of the real images, `[..., n, d]`.
             syn: features of the synthetic images, `[..., m, d]`.
 
         """
-        one = real.dim() == 2 and real.device.type == "cpu"  # elsewhere it would wait for the device at each step
+        # Reusing products needs to know which units have changed; on an accelerator that would wait for it at each step.
+        reuses = real.dim() == 2 and real.device.type == "cpu"
         with torch.no_grad():
             sample = Sample(real, syn, dtype=self.dtype)
             units = Units(*critics.parameters(), dtype=self.dtype)
-            gradient = (ReusingGradient if one else Gradient)(sample, units)
-            ascent = ASCENTS[self.optimizer](units.values, units.gradient, lr=self.lr, unit=sample.unit)
+            gradient = (ReusingGradient if reuses else Gradient)(sample, units)
+            ascent = ASCENTS[self.optimizer](units.values, units.gradient, lr=self.lr, scale=sample.scale)
             for step in range(self.steps):
-                if step == _REVIEW and isinstance(gradient, ReusingGradient):
-                    gradient.set_aside(ascent, self.steps - step)
+                if step == _PRUNE_STEP and isinstance(gradient, ReusingGradient):
+                    gradient.prune_dead_units(ascent, self.steps - step)
                 gradient.compute()
                 ascent.step()
                 units.clamp(self.clip)

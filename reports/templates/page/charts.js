@@ -6,7 +6,7 @@ function drawCharts() {
   const config = { background: null, font: "system-ui, sans-serif", axis, legend: { labelColor: ink }, text: { color: ink, fill: ink } };
   for (const figure of document.querySelectorAll(".chart")) {
     const drawing = figure.querySelector(".drawing");
-    const values = figure.view ? Object.fromEntries(["place", "axis"].map((name) => [name, valueOf(figure.view, name)])) : {};
+    const values = figure.view ? Object.fromEntries(["cell", "axis"].map((name) => [name, valueOf(figure.view, name)])) : {};
     const specification = JSON.parse(figure.querySelector("script").textContent);
     for (const parameter of specification.params ?? []) parameter.value = values[parameter.name] ?? parameter.value;
     vegaEmbed(drawing, specification, { renderer: "svg", actions: false, config }).then(({ view }) => { figure.view = view; });

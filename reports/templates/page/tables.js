@@ -1,7 +1,7 @@
 /* Tables: sorted by the buttons in their heads, and filtered, with the cards and the images, by what their elements are of. */
 for (const control of document.querySelectorAll(".control[hidden]")) control.hidden = false;
 
-/* The number that a cell begins with, or its text; cells without either stand last. */
+/* The number that a cell begins with, or its text; cells without either come last. */
 function sortKey(cell) {
   const text = cell.textContent.trim();
   const number = parseFloat(text.replace("−", "-"));
@@ -18,7 +18,7 @@ function sort(table, head, direction) {
   const body = table.tBodies[0];
   const rows = [...body.rows].map((row) => ({ row, key: sortKey(row.cells[head.cellIndex]) }));
   const last = ({ key }) => compare(key, key) === null;
-  if (direction === "none") rows.sort((a, b) => a.row.dataset.place - b.row.dataset.place);
+  if (direction === "none") rows.sort((a, b) => a.row.dataset.index - b.row.dataset.index);
   else rows.sort((a, b) => last(a) - last(b) || (compare(a.key, b.key) ?? 0) * (direction === "descending" ? -1 : 1));
   body.append(...rows.map(({ row }) => row));
   for (const other of table.tHead.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
@@ -28,7 +28,7 @@ function sort(table, head, direction) {
 const NEXT = { none: "ascending", ascending: "descending", descending: "none" };
 
 for (const table of document.querySelectorAll("main table")) {
-  [...table.tBodies[0].rows].forEach((row, place) => { row.dataset.place = place; });
+  [...table.tBodies[0].rows].forEach((row, index) => { row.dataset.index = index; });
   for (const head of table.tHead.rows[0].cells) {
     const button = document.createElement("button");
     button.type = "button";
@@ -51,7 +51,7 @@ function applyFilters() {
   filters.querySelector("output").textContent = chosen.length ? `${shown} of ${cards.length} cells` : "";
 }
 
-if (filters) { // a page of one cell has none
+if (filters) { // a page with a single cell has none
   filters.addEventListener("change", applyFilters);
   filters.addEventListener("reset", () => setTimeout(applyFilters));
   applyFilters(); // a browser may bring back what was chosen before a reload

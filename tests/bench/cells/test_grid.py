@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-import torch
 from tiny import bundle, cell, protocol, source
 
 import run_all
 from bench.cells.grid import check_ipc, make_specs
-from bench.cells.method import FeatureMatching, OwnProcedure
+from bench.cells.method import FeatureMatching
 from bench.cells.protocol import PROFILES, STEP_SIZES
 from bench.cells.spec import RunSpec
 from bench.cells.task import Task
+from bench.command.command import parse
 from bench.errors import UsageError
-from bench.lazy import matching
 from bench.seeding import Streams
-from bench.types import SyntheticSet
 from methods import METHODS
 
 MATCHING = [name for name, method in METHODS.items() if isinstance(method, FeatureMatching)]
@@ -25,13 +25,16 @@ WITH_LEARNING_RATE = [name for name, method in METHODS.items() if "lr_images" in
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
+def options_of(*arguments: str):
+    return parse(run_all.SUITE, arguments)
+
+
 def specs(*arguments: str, precision: str = "fp32") -> list[RunSpec]:
     """Return the cells of a command line, on the digits."""
-    options = run_all.parse(["--ipc", "2", *arguments])
+    options = options_of("--ipc", "2", *arguments)
     return make_specs(
         methods=options.methods,
         sources=options.sources,
-        data={},
         ipcs=options.ipcs,
         seeds=options.seeds,
         protocol=options.protocol,
@@ -45,7 +48,7 @@ def spec_of(*arguments: str, precision: str = "fp32") -> RunSpec:
 
 
 def sets(*pairs: str) -> list[str]:
-    return [text for pair in pairs for text in ("--set", pair)]
+    return [argument for pair in pairs for argument in ("--set", pair)]
 
 
 # ---- the grid ----
@@ -56,7 +59,6 @@ def test_cells_come_by_dataset_ipc_method_and_seed_and_the_whole_set_once_a_seed
     cells = make_specs(
         methods=methods,
         sources=[source(bundle()), SimpleNamespace(name="other", classes=("a", "b"), shape=(3, 32, 32))],
-        data={"other": "c0de"},
         ipcs=[1, 5],
         seeds=[0, 3],
         protocol=protocol(),
@@ -71,7 +73,7 @@ def test_cells_come_by_dataset_ipc_method_and_seed_and_the_whole_set_once_a_seed
     ]
     assert [(spec.dataset, spec.ipc, spec.method, spec.seed) for spec in cells] == expected
     assert len({spec.hash for spec in cells}) == len(cells)
-    assert {(spec.dataset, spec.data) for spec in cells} == {("tiny", ""), ("other", "c0de")}
+    assert {spec.data for spec in cells} == {""}  # nobody has looked at the images yet
 
 
 @every_method
@@ -157,12 +159,12 @@ def test_settings_that_a_cell_does_not_use_leave_its_hash_alone(name):
     others = [f"{key}.lr_images=77" for key in METHODS if key != name and key not in MATCHING and key in WITH_LEARNING_RATE]
     others += [f"{key}.rate=77" for key in MATCHING if key != name]
     unused = {"match": "match.iterations=77", "eval": "eval.epochs=77", "whole": "whole.epochs=77"}
-    texts = [text for section, text in unused.items() if section not in method.sections]
-    assert spec_of("--methods", name, *sets(*others, *texts)).hash == spec_of("--methods", name).hash
+    others += [pair for section, pair in unused.items() if section not in method.sections]
+    assert spec_of("--methods", name, *sets(*others)).hash == spec_of("--methods", name).hash
 
 
 def changes() -> list[tuple[str, str]]:
-    """Return pairs of a method and a text of `--set` that must be another cell of it: each of its settings, and sections."""
+    """Return pairs of a method and a value of `--set` that must be another cell of it: each of its settings, and sections."""
     pairs = [("dm", "match.network=mlp"), ("dm", "match.iterations=7"), ("whole", "whole.epochs=7"), ("herding", "whole.lr=7")]
     for name, method in METHODS.items():
         pairs += [(name, "data.split=validation"), (name, "network.width=64")]
@@ -180,9 +182,9 @@ def changes() -> list[tuple[str, str]]:
     return pairs
 
 
-@pytest.mark.parametrize(("name", "text"), changes())
-def test_what_changes_numbers_changes_the_hash(name, text):
-    assert spec_of("--methods", name, *sets(text)).hash != spec_of("--methods", name).hash
+@pytest.mark.parametrize(("name", "pair"), changes())
+def test_what_changes_numbers_changes_the_hash(name, pair):
+    assert spec_of("--methods", name, *sets(pair)).hash != spec_of("--methods", name).hash
 
 
 def test_the_code_the_seed_and_the_numerics_change_the_hash():
@@ -207,20 +209,20 @@ def test_a_description_survives_its_record(name):
 def test_what_is_set_comes_before_the_preset_and_the_preset_before_the_default():
     kr = METHODS["kr"]
     for profile in PROFILES:
-        options = run_all.parse(["--methods", "kr", "--profile", profile, *sets("kr.hidden=256")])
+        options = options_of("--methods", "kr", "--profile", profile, *sets("kr.hidden=256"))
         ((method, settings),) = options.methods
         assert method is kr
         assert settings == kr.settings(hidden=256, **kr.presets.get(profile, {}))
-    changed = run_all.parse(["--methods", "dc", "--profile", "cpu", *sets("dc.lr_images=2.5")]).methods[0][1]
+    changed = options_of("--methods", "dc", "--profile", "cpu", *sets("dc.lr_images=2.5")).methods[0][1]
     assert changed.lr_images == 2.5 != METHODS["dc"].presets["cpu"]["lr_images"]
 
 
 SGD = ("match.optimizer=sgd",)
 
 
-def step_of(name: str, *texts: str, profile: str = "quick") -> dict[str, object]:
+def step_of(name: str, *pairs: str, profile: str = "quick") -> dict[str, object]:
     """Return how a cell's description says that the images are moved."""
-    match = spec_of("--methods", name, "--profile", profile, "--seeds", "0", *sets(*texts)).protocol.match
+    match = spec_of("--methods", name, "--profile", profile, "--seeds", "0", *sets(*pairs)).protocol.match
     return {key: getattr(match, key) for key in ("optimizer", "rate", "lr_images", "momentum", "schedule")}
 
 
@@ -245,12 +247,12 @@ def test_a_step_of_one_loss_alone_comes_before_the_common_one(name):
     assert step_of(name, "match.rate=0.2", f"{name}.rate=0.1")["rate"] == 0.1
     assert step_of(name, *SGD, "match.lr_images=3")["lr_images"] == 3.0
     assert step_of(name, *SGD, "match.lr_images=3", f"{name}.lr_images=2.5")["lr_images"] == 2.5
-    own, common = (spec_of("--methods", name, *sets(text)) for text in (f"{name}.rate=0.2", "match.rate=0.2"))
+    own, common = (spec_of("--methods", name, *sets(pair)) for pair in (f"{name}.rate=0.2", "match.rate=0.2"))
     assert own.hash == common.hash  # one run has one description
 
 
 @pytest.mark.parametrize(
-    ("texts", "words"),
+    ("pairs", "expected"),
     [
         (["match.lr_images=3"], ["--set match.lr_images=3", "optimizer=angular", "match.rate"]),
         (["kr.lr_images=3"], ["--set kr.lr_images=3", "optimizer=angular", "kr.rate"]),
@@ -260,49 +262,22 @@ def test_a_step_of_one_loss_alone_comes_before_the_common_one(name):
         (["match.optimizer=angula"], ["match.optimizer", "did you mean 'angular'"]),
     ],
 )
-def test_a_step_size_of_the_other_optimizer_is_a_mistake_that_says_so(texts, words):
+def test_a_step_size_of_the_other_optimizer_is_a_mistake_that_says_so(pairs, expected):
     with pytest.raises(UsageError) as error:
-        specs("--methods", "dm,kr", *sets(*texts))
-    assert all(word in str(error.value) for word in words), str(error.value)
+        specs("--methods", "dm,kr", *sets(*pairs))
+    assert all(phrase in str(error.value) for phrase in expected), str(error.value)
 
 
-def test_the_settings_made_from_the_command_line_are_those_the_method_is_given(monkeypatch):
-    options = run_all.parse(["--methods", "kr", "--ipc", "2", *sets("kr.hidden=256", "kr.precision=fp32")])
+def test_the_settings_made_from_the_command_line_are_those_of_the_task():
+    options = options_of("--methods", "kr", "--ipc", "2", *sets("kr.hidden=256", "kr.precision=fp32"))
     (method, settings), *_ = options.methods
     assert (type(settings), settings.hidden) == (METHODS["kr"].settings, 256)
     spec = cell(method, settings)
     assert spec.settings is settings
-
-    calls = []
-
-    def match(task, objective):
-        calls.append(objective)
-        return SyntheticSet(torch.zeros(1), torch.zeros(1))
-
-    monkeypatch.setattr(matching, "match", match)
-    task = Task(bundle(), spec, Streams(0, "tiny", 2), None, lambda progress: None)
-    method.distill(task, spec.settings)
-    assert calls[0] is settings  # the settings are the loss
-
+    assert Task(bundle(), spec, Streams(0, "tiny", 2), None, lambda progress: None).settings is settings
+    assert settings.for_cell() is settings  # the settings are the loss
     auto = settings.changed(precision="auto")
     assert cell(method, auto, precision="bf16").settings == settings.changed(precision="bf16")
-
-
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if isinstance(method, OwnProcedure)])
-def test_a_procedure_is_given_the_settings_of_the_spec(name):
-    calls = []
-    base = METHODS[name]
-    method = OwnProcedure(
-        name=base.name,
-        label=base.label,
-        citation=base.citation,
-        settings=base.settings,
-        whole_set=base.whole_set,
-        procedure=lambda task, settings: calls.append(settings),
-    )
-    spec = cell(method)
-    method.distill(None, spec.settings)
-    assert calls[0] is spec.settings
 
 
 @pytest.mark.parametrize(
@@ -316,3 +291,25 @@ def test_the_profile_for_two_cores_matches_and_trains_longer_where_there_are_mor
     assert explicit.hash == spec.hash
     (other,) = specs("--methods", "kr", "--profile", "cpu", "--ipc", ipc, "--iterations", "7", "--set", "eval.epochs=9")
     assert (other.protocol.match.iterations, other.protocol.eval.epochs) == (7, 9)
+
+
+# ---- a learning rate of the images' own ----
+
+
+@every_method
+def test_a_learning_rate_that_the_images_do_not_carry_is_refused_before_work(name):
+    method = METHODS[name]
+    for section in {"eval", "whole"} & set(method.sections):
+        valid = "a number above 0, or methods that learn one" if section == "eval" else "a number above 0"
+        if section == "eval" and method.learns_lr:
+            continue
+        with pytest.raises(UsageError, match=rf"--set {section}.lr=own: .* learning rate; valid: {valid}"):
+            spec_of("--methods", name, *sets(f"{section}.lr=own"))
+
+
+def test_a_method_that_learns_a_rate_may_be_evaluated_with_it():
+    method = replace(METHODS["dm"], learns_lr=True)
+    spec = cell(method, eval={"lr": "own"})
+    assert spec.protocol.eval.lr == "own"
+    assert json.loads(spec.model_dump_json())["protocol"]["eval"]["lr"] == "own"
+    assert RunSpec.model_validate_json(spec.model_dump_json()).hash == spec.hash != cell(method).hash

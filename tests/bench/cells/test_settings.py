@@ -1,4 +1,4 @@
-"""Typed settings: how texts are read, what is valid, and what a mistake is answered with."""
+"""Typed settings: how typed values are read, what is valid, and what a mistake is answered with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from bench.cells.protocol import PROFILES, SECTIONS, Match, Protocol, Training, resolve
-from bench.cells.settings import Count, Settings, is_setting, valid_values
+from bench.cells.settings import Count, Positive, Settings, Valid, as_typed, is_setting, valid_values
 from bench.errors import UsageError
 from bench.types import Precision
 
@@ -21,11 +21,14 @@ class Example(Settings):
     power: Literal[1, 2] = 1
     depth: int | None = None
     limit: Count | None = None
-    names: Annotated[tuple[str, ...], Field(description="names with commas between")] = ("one",)
+    names: Annotated[tuple[str, ...], Valid("names with commas between")] = ("one",)
+    lr: Positive | Literal["own"] = Field(default=0.1, description="A description says what a field is, not what it takes.")
+    mixed: Count | Literal["all", "half"] | None = "all"
+    narrowed: Annotated[Annotated[str, Valid("a word")], Valid("a short word")] = "a"
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "value"),
+    ("name", "typed", "value"),
     [
         ("count", "7", 7),
         ("ratio", "0", 0.0),
@@ -38,12 +41,20 @@ class Example(Settings):
         ("depth", "4", 4),
         ("limit", "None", None),
         ("names", "one,two", ("one", "two")),
+        ("lr", "own", "own"),
+        ("lr", "0.02", 0.02),
+        ("lr", "1", 1.0),
+        ("mixed", "half", "half"),
+        ("mixed", "4", 4),
+        ("mixed", "none", None),
     ],
 )
-def test_a_text_becomes_a_typed_value(name, text, value):
-    typed = getattr(Example.from_texts({name: text}, owner="example"), name)
-    assert typed == value
-    assert type(typed) is type(value)
+def test_what_is_typed_becomes_a_value_of_the_field_s_type(name, typed, value):
+    settings = Example.from_texts({name: typed}, owner="example")
+    assert getattr(settings, name) == value
+    assert type(getattr(settings, name)) is type(value)
+    assert Example.from_texts({name: as_typed(value)}, owner="example") == settings
+    assert Example.model_validate_json(settings.model_dump_json()) == settings
 
 
 MISTAKES = [
@@ -57,22 +68,27 @@ MISTAKES = [
     ("power", "3"),
     ("depth", "x"),
     ("limit", "0"),
+    ("lr", "x"),
+    ("lr", "0"),
+    ("lr", "nan"),
+    ("mixed", "0"),
+    ("mixed", "some"),
 ]
 
 
-@pytest.mark.parametrize(("name", "text"), MISTAKES)
-def test_a_bad_value_names_the_option_the_value_and_what_is_valid(name, text):
+@pytest.mark.parametrize(("name", "typed"), MISTAKES)
+def test_a_bad_value_names_the_option_the_value_and_what_is_valid(name, typed):
     with pytest.raises(UsageError) as caught:
-        Example.from_texts({name: text}, owner="example")
+        Example.from_texts({name: typed}, owner="example")
     message = str(caught.value)
     assert message.startswith(f"--set example.{name}: ")
     assert f"{name} takes {valid_values(Example.model_fields[name])}" in message
-    assert text in message
+    assert typed in message
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "valid"),
     [
         ("count", "a whole number at least 1"),
         ("ratio", "a number at least 0 and below 1"),
@@ -82,10 +98,13 @@ def test_a_bad_value_names_the_option_the_value_and_what_is_valid(name, text):
         ("depth", "a whole number, or none"),
         ("limit", "a whole number at least 1, or none"),
         ("names", "names with commas between"),
+        ("lr", "a number above 0, or own"),
+        ("mixed", "a whole number at least 1, or one of all, half, or none"),
+        ("narrowed", "a short word"),
     ],
 )
-def test_what_is_valid_is_said_in_words(name, words):
-    assert valid_values(Example.model_fields[name]) == words
+def test_what_is_valid_is_said_in_words(name, valid):
+    assert valid_values(Example.model_fields[name]) == valid
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
@@ -151,6 +170,10 @@ def test_the_run_s_precision_takes_the_place_of_auto_alone():
         (list[int], False),
         (object, False),
         (int | str, False),
+        (Positive | Literal["own"], True),
+        (Count | Literal["all"] | None, True),
+        (Literal["a"] | None, True),
+        (None, False),
         ("Tensor", False),
     ],
 )
@@ -186,12 +209,12 @@ def test_every_field_of_the_protocol_can_be_set():
         for profile in PROFILES.values():
             section = getattr(profile, name)
             assert type(section) is kind
-            texts = {key: ",".join(value) if isinstance(value, tuple) else str(value) for key, value in section}
-            assert kind.from_texts(texts, owner=name) == section  # what a user types is what is stored
+            typed = {key: as_typed(value) for key, value in section}
+            assert kind.from_texts(typed, owner=name) == section  # what a user types is what is stored
 
 
 @pytest.mark.parametrize(
-    ("section", "field", "text", "complaint"),
+    ("section", "field", "typed", "complaint"),
     [
         ("match", "augment", "color_rotat", "did you mean 'rotate'"),
         ("match", "network", "convnett", "did you mean 'convnet'"),
@@ -200,11 +223,13 @@ def test_every_field_of_the_protocol_can_be_set():
         ("eval", "networks", "convnet-d9", "unknown variant 'd9'"),
         ("data", "holdout", "1", "a number above 0 and below 1"),
         ("network", "depth", "7", "at least 1 and at most 6, or none"),
+        ("eval", "lr", "x", "--set eval.lr: 'x' is not valid; lr takes a number above 0, or own"),
+        ("eval", "lr", "owm", "did you mean 'own'"),
     ],
 )
-def test_a_mistake_in_the_protocol_is_one_line(section, field, text, complaint):
+def test_a_mistake_in_the_protocol_is_one_line(section, field, typed, complaint):
     with pytest.raises(UsageError) as caught:
-        resolve("quick", {section: {field: text}})
+        resolve("quick", {section: {field: typed}})
     assert complaint in str(caught.value)
 
 

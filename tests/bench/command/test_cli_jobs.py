@@ -44,6 +44,28 @@ def test_two_processes_give_the_same_bytes(command, tiny, alone, tmp_path):
 
 
 @two_cores
+def test_two_processes_make_an_artefact_once_and_a_dry_run_plans_it_once(command, main, tiny, tmp_path):
+    out = tmp_path / "out"
+    arguments = (*tiny, "--methods", "herding,kcenter", "--ipc", "1", "--threads", "1", "--out", out)
+    stdout = main(*arguments, "--dry-run")[1]
+    [planned] = [line for line in stdout.splitlines() if " to make " in line]
+    status, stdout, stderr = command("run_all.py", *arguments, "--jobs", "2")
+    assert status == 0, stderr
+    [path] = (out / "artefacts").glob("*.json")
+    assert planned.startswith(f"{path.stem} to make networks of digits ipc 1 seed 0 (1 x convnet): about ")
+    records = read_records(out)
+    facts = [record["preparation"][path.stem] for record in records]
+    assert sorted(fact["made"] for fact in facts) == [False, True]
+    assert len({fact["seconds"] for fact in facts}) == 1
+    assert all(record["seconds"]["total"] > 0 for record in records)
+    before = path.stat().st_mtime_ns
+    assert main(*arguments, "--force", "--methods", "herding")[0] == 0
+    assert path.stat().st_mtime_ns == before
+    stdout = main(*arguments, "--seeds", "0,1", "--dry-run")[1].splitlines()
+    assert [line.split()[1:3] for line in stdout[:1]] == [["to", "make"]]  # of the cells of seed 1
+
+
+@two_cores
 def test_a_failed_cell_does_not_end_the_others(command, tiny, tmp_path):
     file = tmp_path / "bad.py"
     file.write_text(

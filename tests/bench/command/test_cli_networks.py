@@ -2,27 +2,27 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from outputs import MATCHING, cell_lines, read_csv, read_records
+from outputs import MATCHING, cell_lines, read_csv, read_records, save_pictures
 from PIL import Image
 from safetensors.torch import load_file
 
-import bench.loops.evaluation
-from bench.cells.method import FeatureMatching, OwnProcedure
 from bench.files import file_digest
+from bench.loops.evaluation import evaluate
+from bench.loops.training import Trainer
 from bench.networks.names import NETWORKS
-from methods.selections.coreset import Coreset
+from run_all import SUITE
 
 METHODS = "random,herding,dm,whole"
 
 
 @pytest.fixture(scope="module")
-def finished(command, tiny, tmp_path_factory):
-    """Run a method of each kind, evaluated by the ConvNet; tests work on copies."""
-    out = tmp_path_factory.mktemp("finished") / "out"
-    status, _, stderr = command("run_all.py", *tiny, "--methods", METHODS, "--ipc", "1", "--out", out)
+def finished(tiny_run):
+    """Return a run of a method of each kind, evaluated by the ConvNet; tests work on copies."""
+    out, status, _, stderr = tiny_run("a method of each kind", "--methods", METHODS, "--ipc", "1")
     assert status == 0, stderr
     return out
 
@@ -33,27 +33,20 @@ def grid(finished, main, tiny, tmp_path, tree):
     out = tmp_path / "out"
     shutil.copytree(finished, out)  # with the times of its files
 
-    def call(*more, methods=METHODS):
-        return main(*tiny, "--methods", methods, "--ipc", "1", "--out", out, *more)
+    def call(*more, methods=METHODS, **options):
+        return main(*tiny, "--methods", methods, "--ipc", "1", "--out", out, *more, **{"report": "none", **options})
 
     return SimpleNamespace(out=out, records=out / "records", before=tree(out / "records"), run=call)
 
 
-@pytest.fixture
-def no_distilling(monkeypatch):
-    """Let every method but `whole`, which copies the training set, fail where it is asked to distill."""
+def without_distilling(spelling):
+    """Return a method that fails if it is asked to distill; `whole` copies the training set, and may."""
 
-    def refuse(method, task, settings):
-        raise AssertionError(f"{method.name} distills again")
+    def refuse(task):
+        raise AssertionError(f"{spelling} distills again")
 
-    procedure = OwnProcedure.distill
-
-    def refuse_all_but_whole(method, task, settings):
-        return procedure(method, task, settings) if method.whole_set else refuse(method, task, settings)
-
-    monkeypatch.setattr(FeatureMatching, "distill", refuse)
-    monkeypatch.setattr(Coreset, "distill", refuse)
-    monkeypatch.setattr(OwnProcedure, "distill", refuse_all_but_whole)
+    method = SUITE.find_method(spelling)
+    return method if method.whole_set else replace(method, procedure=refuse)
 
 
 def by_method(out):
@@ -64,9 +57,10 @@ def names_of(record):
     return [evaluation["network"] for evaluation in record["evaluations"]]
 
 
-def test_another_network_costs_its_evaluation_alone(grid, tree, no_distilling):
-    earlier = by_method(grid.out)
-    status, stdout, stderr = grid.run("--set", "eval.networks=convnet,mlp", "--set", "whole.networks=convnet,mlp")
+def test_another_network_costs_its_evaluation_alone(grid, tree):
+    earlier, suite = by_method(grid.out), replace(SUITE, find_method=without_distilling)
+    networks = ["--set", "eval.networks=convnet,mlp", "--set", "whole.networks=convnet,mlp"]
+    status, stdout, stderr = grid.run(*networks, suite=suite)
     assert status == 0, stderr
     assert "4 cells run" in stdout
     after = tree(grid.records)
@@ -86,22 +80,21 @@ def test_another_network_costs_its_evaluation_alone(grid, tree, no_distilling):
             assert record[name] == earlier[method][name]
 
 
-def test_a_network_that_is_there_is_not_evaluated_again(grid, tree, monkeypatch):
+def test_a_network_that_is_there_is_not_evaluated_again(grid, tree):
     assert grid.run("--set", "eval.networks=convnet,mlp", methods="random,dm")[0] == 0
     before = tree(grid.records)
     asked = []
-    real = bench.loops.evaluation.evaluate
 
     def spy(task, syn, settings, name, **options):
         asked.append((task.spec.method, name))
-        return real(task, syn, settings, name, **options)
+        return evaluate(task, syn, settings, name, **options)
 
-    monkeypatch.setattr("bench.running.evaluations.evaluate", spy)
+    suite = replace(SUITE, evaluate=spy)
     for networks in ("convnet,mlp", "mlp,convnet", "mlp", "convnet"):
-        assert grid.run("--set", f"eval.networks={networks}", methods="random,dm")[0] == 0
+        assert grid.run("--set", f"eval.networks={networks}", methods="random,dm", suite=suite)[0] == 0
     assert asked == []
     assert tree(grid.records) == before
-    assert grid.run("--set", "eval.networks=lenet,mlp", methods="random,dm")[0] == 0
+    assert grid.run("--set", "eval.networks=lenet,mlp", methods="random,dm", suite=suite)[0] == 0
     assert asked == [("random", "lenet"), ("dm", "lenet")]
     for method in ("random", "dm"):
         assert sorted(names_of(by_method(grid.out)[method])) == ["convnet", "lenet", "mlp"]
@@ -112,7 +105,7 @@ def test_an_evaluation_does_not_depend_on_when_it_is_made(grid, main, tiny, tmp_
     networks = ["--set", "eval.networks=convnet,mlp"]
     assert grid.run(*networks, methods="random,dm")[0] == 0
     at_once = tmp_path / "at once"
-    assert main(*tiny, "--methods", "random,dm", "--ipc", "1", "--out", at_once, *networks)[0] == 0
+    assert main(*tiny, "--methods", "random,dm", "--ipc", "1", "--out", at_once, *networks, report="none")[0] == 0
     for method, record in by_method(at_once).items():
         accuracies = {evaluation["network"]: evaluation["accuracies"] for evaluation in record["evaluations"]}
         later = by_method(grid.out)[method]
@@ -143,16 +136,14 @@ def test_force_distills_and_evaluates_again(grid, tree):
     assert tree(grid.records)[name][0] != grid.before[name][0]
 
 
-def test_a_network_that_fails_leaves_the_other_evaluations(grid, tree, monkeypatch):
-    real = bench.loops.evaluation.evaluate
-
-    def evaluate(task, syn, settings, name, **options):
+def test_a_network_that_fails_leaves_the_other_evaluations(grid, tree):
+    def evaluate_or_fail(task, syn, settings, name, **options):
         if name == "lenet":
             raise RuntimeError("no lenet today")
-        return real(task, syn, settings, name, **options)
+        return evaluate(task, syn, settings, name, **options)
 
-    monkeypatch.setattr("bench.running.evaluations.evaluate", evaluate)
-    status, stdout, _ = grid.run("--set", "eval.networks=convnet,mlp,lenet", methods="random,dm")
+    suite = replace(SUITE, evaluate=evaluate_or_fail)
+    status, stdout, _ = grid.run("--set", "eval.networks=convnet,mlp,lenet", methods="random,dm", suite=suite)
     assert status == 1
     assert "no lenet today" in stdout
     for method in ("random", "dm"):
@@ -178,13 +169,13 @@ def test_images_of_another_cell_are_not_evaluated_but_made_again(grid):
 
 def test_small_images_are_resized_for_networks_that_need_it_and_the_record_says_so(grid, monkeypatch):
     seen = {}
-    train = bench.loops.evaluation.Trainer.train
+    train = Trainer.train
 
     def spy(trainer, images, number, report):
         seen[trainer.network.name] = images.shape[-1]
         return train(trainer, images, number, report)
 
-    monkeypatch.setattr(bench.loops.evaluation.Trainer, "train", spy)
+    monkeypatch.setattr(Trainer, "train", spy)
     networks = "convnet,convnet-bn,mlp,lenet"
     assert grid.run("--set", f"eval.networks={networks}", methods="random")[0] == 0
     record = by_method(grid.out)["random"]
@@ -194,9 +185,13 @@ def test_small_images_are_resized_for_networks_that_need_it_and_the_record_says_
     assert load_file(grid.records / f"{record['hash']}.safetensors")["images"].shape[-1] == 8  # they are stored as they are
 
 
-def test_every_network_of_the_registry_evaluates(grid):
-    assert grid.run("--set", f"eval.networks={','.join(NETWORKS)}", methods="random")[0] == 0
-    record = by_method(grid.out)["random"]
+def test_every_network_of_the_registry_evaluates(main, tiny, tmp_path):
+    out = tmp_path / "out"
+    save_pictures(tmp_path / "pets", size=8)  # few: a ResNet takes long for each
+    arguments = ["--methods", "random", "--ipc", "1", "--datasets", f"folder:{tmp_path / 'pets'}", "--out", out]
+    status, _, stderr = main(*tiny, *arguments, "--set", f"eval.networks={','.join(NETWORKS)}", report="none")
+    assert status == 0, stderr
+    (record,) = read_records(out)
     assert names_of(record) == list(NETWORKS)
     labels = [evaluation["facts"]["label"] for evaluation in record["evaluations"]]
     assert labels == ["ConvNet-2", "MLP", "LeNet", "AlexNet", "VGG-11", "ResNet-18"]
@@ -217,8 +212,8 @@ def test_a_variant_has_one_name(grid, tree):
 def test_another_extractor_is_another_cell_that_the_convnet_evaluates(main, tiny, tmp_path):
     out = tmp_path / "out"
     arguments = ["--methods", "dm", "--ipc", "1", "--out", out]
-    assert main(*tiny, *arguments)[0] == 0
-    assert main(*tiny, *arguments, "--set", "match.network=mlp")[0] == 0
+    assert main(*tiny, *arguments, report="none")[0] == 0
+    assert main(*tiny, *arguments, "--set", "match.network=mlp", report="none")[0] == 0
     records = {record["spec"]["protocol"]["match"]["network"]: record for record in read_records(out)}
     assert set(records) == {"convnet", "mlp"}
     assert records["convnet"]["loss"] != records["mlp"]["loss"]
@@ -232,13 +227,13 @@ def test_the_shared_rate_is_of_methods_that_match_features_and_a_method_s_own_wi
     arguments = ["--methods", "dm,kr,dc,cafe", "--ipc", "1", "--set", "kr.steps=2", "--out", out]
     settings = ["--set", "match.rate=0.2", "--set", "kr.rate=0.3"]
     for order in (settings, settings[2:] + settings[:2]):
-        status, _, stderr = main(*tiny, *arguments, *order)
+        status, _, stderr = main(*tiny, *arguments, *order, report="none")
         assert status == 0, stderr
     assert {"dm", "kr"} <= set(MATCHING)
     assert len(read_records(out)) == 4
     cells = {method: record["spec"] for method, record in by_method(out).items()}
     assert [cells[name]["protocol"]["match"]["rate"] for name in ("dm", "kr")] == [0.2, 0.3]
-    for name in ("dm", "kr"):  # the rate is no part of the loss
+    for name in ("dm", "kr"):  # the rate does not belong to the loss
         assert not cells[name]["settings"].keys() & {"rate", "lr_images"}
     for name in ("dc", "cafe"):
         assert cells[name]["protocol"]["match"] is None
@@ -248,7 +243,7 @@ def test_the_shared_rate_is_of_methods_that_match_features_and_a_method_s_own_wi
 
 
 def test_the_cross_architecture_table_has_methods_down_and_networks_across(grid):
-    assert grid.run("--set", "eval.networks=convnet,mlp,lenet", "--set", "whole.networks=convnet,mlp")[0] == 0
+    assert grid.run("--set", "eval.networks=convnet,mlp,lenet", "--set", "whole.networks=convnet,mlp", report="all")[0] == 0
     report = grid.out / "report"
     rows = {(row["method"], row["eval_network"]): row for row in read_csv(report / "transfer.csv")}
     columns = ["dataset", "ipc", "method", "variant", "eval_network", "mean", "std_seeds", "std_networks", "seeds", "drop"]
@@ -272,15 +267,16 @@ def test_the_cross_architecture_table_has_methods_down_and_networks_across(grid)
 
 
 def test_table_2_is_the_convnet_s_whatever_the_other_networks(grid):
-    assert grid.run(methods="random,dm")[0] == 0
+    assert grid.run(methods="random,dm", report="tables")[0] == 0
     before = {name: (grid.out / "report" / name).read_bytes() for name in ("table2.csv", "table2.md", "accuracy.csv")}
-    assert grid.run("--set", "eval.networks=mlp,convnet", methods="random,dm")[0] == 0
+    assert grid.run("--set", "eval.networks=mlp,convnet", methods="random,dm", report="tables")[0] == 0
     assert {name: (grid.out / "report" / name).read_bytes() for name in before} == before
 
 
 def test_without_the_convnet_the_first_network_feeds_table_2_and_there_is_no_drop(main, tiny, tmp_path):
     out = tmp_path / "out"
-    status, _, stderr = main(*tiny, "--methods", "random", "--ipc", "1", "--set", "eval.networks=lenet,mlp", "--out", out)
+    arguments = ["--methods", "random", "--ipc", "1", "--set", "eval.networks=lenet,mlp", "--out", out]
+    status, _, stderr = main(*tiny, *arguments, report="tables")
     assert status == 0, stderr
     (record,) = read_records(out)
     assert names_of(record) == ["lenet", "mlp"]

@@ -7,7 +7,9 @@ import pytest
 from outputs import SMALL, WHOLE, cell_lines
 
 from bench.cells.protocol import PROFILES, SECTIONS, STEP_SIZES
+from bench.cells.settings import as_typed, valid_values
 from bench.networks.names import NETWORKS
+from bench.running.executors import EXECUTORS
 from datasets import DATASETS
 from methods import METHODS
 
@@ -47,16 +49,73 @@ def test_a_dry_run_shows_which_cells_have_a_record(grid, main, tiny, tree):
     assert tree(grid.out) == before
 
 
-def test_list_names_everything_and_does_not_import_torch(command):
-    code = "import sys, run_all; status = run_all.main(['--list']); print('torch' in sys.modules, status)"
+def settings_by_profile():
+    """Return for each owner of settings its settings in each profile."""
+    methods = {name: {p: method.resolve({}, profile=p) for p in PROFILES} for name, method in METHODS.items()}
+    sections = {f"section {name}": {p: getattr(PROFILES[p], name) for p in PROFILES} for name in SECTIONS}
+    executors = {name: {p: kind.settings() for p in PROFILES} for name, kind in EXECUTORS.items()}
+    return methods | sections | executors
+
+
+def test_list_names_everything_and_imports_no_large_library(command):
+    large = {"torch", "sklearn", "pandas", "matplotlib"}
+    code = f"import sys, run_all; status = run_all.main(['--list']); print(sorted({large} & set(sys.modules)), status)"
     status, stdout, stderr = command("-c", code)
     assert (status, stderr) == (0, "")
-    assert stdout.endswith("\nFalse 0\n")
-    for name in (*METHODS, *DATASETS, *NETWORKS, *PROFILES, "folder:PATH", "path/to/file.py:function"):
+    assert stdout.endswith("\n[] 0\n")
+    for name in (*METHODS, *DATASETS, *NETWORKS, *PROFILES, *EXECUTORS, "folder:PATH", "path/to/file.py:function"):
         assert re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", stdout)
-    for owner, settings in (*SECTIONS.items(), *((name, method.settings) for name, method in METHODS.items())):
-        for option in settings.model_fields:
-            assert f"--set {owner}.{option}=" in stdout
+
+
+def test_list_says_a_value_once_if_all_profiles_share_it_and_else_for_each(main):
+    _, stdout, _ = main("--list")
+    lines = [line.strip() for line in stdout.splitlines() if line.lstrip().startswith("--set ")]
+    expected = 0
+    for owner, by_profile in settings_by_profile().items():
+        for name, field in type(by_profile["paper"]).model_fields.items():
+            values = {profile: as_typed(getattr(settings, name)) for profile, settings in by_profile.items()}
+            option, valid = f"--set {owner.removeprefix('section ')}.{name}", valid_values(field)
+            each = ", ".join(f"{profile} {value}" for profile, value in values.items())
+            shared = len(set(values.values())) == 1
+            assert (f"{option}={values['paper']}  ({valid})" if shared else f"{option}=...  ({valid}; {each})") in lines
+            expected += 1
+    assert len(lines) == expected > 50
+
+
+@pytest.mark.parametrize("owner", settings_by_profile())
+def test_list_with_a_name_shows_each_of_its_settings_in_full(main, owner):
+    name, by_profile = owner.removeprefix("section "), settings_by_profile()[owner]
+    status, stdout, stderr = main("--list", name)
+    assert (status, stderr) == (0, "")
+    for key, field in type(by_profile["paper"]).model_fields.items():
+        block = stdout.partition(f"  --set {name}.{key}=...\n")[2].splitlines()[:3]
+        assert block[0].strip() == field.description
+        assert block[2].strip() == f"valid: {valid_values(field)}"
+        for profile, settings in by_profile.items():
+            value = as_typed(getattr(settings, key))
+            assert block[1] == f"      default: {value}" or f"{profile} {value}" in block[1]
+
+
+def test_list_with_a_name_shows_a_method_s_citation_a_dataset_s_classes_and_a_network_s_variants(main):
+    for name, method in METHODS.items():
+        assert f"Method {name}: {method.label} ({method.citation})\n" in main("--list", name)[1]
+    for name, source in DATASETS.items():
+        assert ", ".join(source.classes) in main("--list", name)[1]
+    for name, entry in NETWORKS.items():
+        stdout = main("--list", name)[1]
+        assert all(f"  {variant}, after a hyphen: " in stdout for variant in entry.variants)
+    assert "Network convnet-bn-d4: ConvNet-4 (bn)\n" in main("--list", "convnet-bn-d4")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("krr", "'krr' (did you mean 'kr'?)"), ("slrum", "did you mean 'slurm'"), ("mlp-bn", "variant 'bn'")],
+)
+def test_list_with_an_unknown_name_is_a_mistake_that_names_the_nearest(main, name, complaint):
+    status, stdout, stderr = main("--list", name)
+    assert (status, stdout) == (2, "")
+    assert complaint in stderr
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("wrong", [["--device", "cudda"], ["--threads", "1000000"], ["--jobs", "4096"]])

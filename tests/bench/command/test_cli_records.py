@@ -1,15 +1,16 @@
-"""What a run leaves behind of each cell: its record and its images, as scripts find them."""
+"""What a run writes of each cell: its record and its images, as scripts read them."""
 
 import re
 
 import numpy as np
 import pytest
 import torch
-from outputs import MATCHING, OWN_LOOP, SELECTION, SMALL, WHOLE
+from outputs import MATCHING, OWN_LOOP, SELECTION, SMALL, WHOLE, read_csv
 from safetensors.torch import load_file
 
 from bench.cells.protocol import STEP_SIZES
-from bench.records.record import SCHEMA_VERSION, RecordProblem
+from bench.loops.metrics import METRICS
+from bench.records.record import SCHEMA_VERSION
 from datasets import DATASETS
 from methods import METHODS
 
@@ -71,7 +72,7 @@ def test_selected_images_are_real_ones_of_their_class(grid):
             assert all(pair in real for pair in zip(map(np.ndarray.tobytes, pixels), tensors["labels"].tolist(), strict=True))
 
 
-def test_a_record_holds_what_the_issue_lists(grid):
+def test_a_record_has_what_the_issue_lists(grid):
     for record in grid.records:
         spec, method = record["spec"], record["spec"]["method"]
         assert spec["dataset"] == "digits"
@@ -80,11 +81,13 @@ def test_a_record_holds_what_the_issue_lists(grid):
         assert record["dataset_label"] == "Digits"
         about = METHODS[method]
         facts = {"label": about.label, "citation": about.citation, "order": about.order, "color": about.color}
-        assert record["method"] == facts
+        assert record["method"] == facts | {"spelling": about.spelling}
         (evaluation,) = record["evaluations"]
         assert evaluation["network"] == "convnet"
         assert len(evaluation["accuracies"]) == 2
         assert all(0 <= accuracy <= 100 for accuracy in evaluation["accuracies"])
+        assert list(evaluation["metrics"]) == list(METRICS)
+        assert all(len(values) == 2 for values in evaluation["metrics"].values())
         assert 0 < evaluation["seconds"] < record["seconds"]["total"]
         assert record["peak_memory_mib"] >= evaluation["peak_memory_mib"] > 10  # torch alone takes that much
         assert spec["protocol"]["network"]["depth"] == 2  # a shallower one for 8x8 images
@@ -134,24 +137,36 @@ def test_seeds_give_other_images_and_methods_of_a_seed_start_alike(grid):
         assert (images[name, 0] - images["random", 0]).abs().mean() < away  # and they started from this seed's images
 
 
-def leave_a_folder(records, monkeypatch):
-    (records / ".0123456789abcdef.json.x.part").mkdir()  # a name that only a cut-off write has, and that no file has here
-
-
-def misplace_for_good(records, monkeypatch):
-    problem = RecordProblem(path=records / "copy.json", reason="it cannot be renamed (Permission denied)", counted=True)
-    monkeypatch.setattr("bench.records.folder.rename_misplaced", lambda folder: [problem])
-
-
-@pytest.mark.parametrize("damage", [leave_a_folder, misplace_for_good])
-def test_a_run_that_cannot_put_a_file_right_does_the_rest_and_ends_with_status_1(main, tiny, tmp_path, monkeypatch, damage):
+def test_a_run_that_cannot_remove_a_file_does_the_rest_and_ends_with_status_1(main, tiny, tmp_path):
     arguments = [*tiny, "--ipc=1", "--out", tmp_path / "out", "--methods"]
-    assert main(*arguments, "random")[0] == 0
-    damage(tmp_path / "out" / "records", monkeypatch)
+    assert main(*arguments, "random", report="none")[0] == 0
+    # A name that only a cut-off write has, and that no file has here.
+    (tmp_path / "out" / "records" / ".0123456789abcdef.json.x.part").mkdir()
     for run in (1, 0):
-        status, stdout, stderr = main(*arguments, "random,dm")
+        status, stdout, stderr = main(*arguments, "random,dm", report="none")
         assert status == 1
         assert f"{run} cells run, {2 - run} there before, 0 failed" in stdout
         [line] = [line.removeprefix("not repaired: ") for line in stdout.splitlines() if line.startswith("not repaired: ")]
         assert line in stderr
     assert main(*arguments, "random,dm", "--dry-run")[0] == 0  # it repairs nothing
+
+
+def test_a_record_under_another_name_is_named_and_counts_once_for_what_it_is(main, tiny, tmp_path):
+    out = tmp_path / "out"
+    arguments = [*tiny, "--ipc=1", "--out", out, "--methods"]
+    assert main(*arguments, "random", report="none")[0] == 0
+    [path] = (out / "records").glob("*.json")
+    copy = path.rename(path.with_name("copy.json"))
+    content = copy.read_bytes()
+    status, _, stderr = main("--report-only", "--out", out, report="csv")
+    assert status == 0
+    assert [str(copy) in line for line in stderr.splitlines()] == [True]
+    assert [row["method"] for row in read_csv(out / "report" / "accuracy.csv")] == ["random"]
+
+    status, stdout, stderr = main(*arguments, "random,dm", report="csv")
+    assert status == 0
+    assert "0 failed" in stdout
+    assert "not repaired" not in stdout
+    assert str(copy) in stderr
+    assert copy.read_bytes() == content  # it is left as it is
+    assert sorted(row["method"] for row in read_csv(out / "report" / "accuracy.csv")) == ["dm", "random"]

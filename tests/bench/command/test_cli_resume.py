@@ -1,9 +1,10 @@
-"""What is there is not run again; what failed or was interrupted is."""
+"""Cells with a record are not run again; those that failed or were interrupted are."""
 
 import errno
 import json
 import shutil
 import signal
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +16,9 @@ from bench.records.storage import signed
 
 
 @pytest.fixture(scope="module")
-def finished(command, tiny, tmp_path_factory):
-    """Run `random` and `dm` once; tests work on copies."""
-    out = tmp_path_factory.mktemp("finished") / "out"
-    status, _, stderr = command("run_all.py", *tiny, "--methods", "random,dm", "--ipc", "1", "--out", out)
+def finished(tiny_run):
+    """Return a run of `random` and `dm`; tests work on copies."""
+    out, status, _, stderr = tiny_run("random and dm", "--methods", "random,dm", "--ipc", "1")
     assert status == 0, stderr
     return out
 
@@ -29,8 +29,9 @@ def again(finished, main, tiny, tmp_path, tree):
     out = tmp_path / "out"
     shutil.copytree(finished, out)  # with the times of its files
 
-    def call(*more):
-        status, stdout, stderr = main(*tiny, "--methods", "random,dm", "--ipc", "1", "--out", out, *more)
+    def call(*more, report="none"):
+        arguments = [*tiny, "--methods", "random,dm", "--ipc", "1", "--out", out]
+        status, stdout, stderr = main(*arguments, *more, report=report)
         return status, stdout, stderr, tree(out / "records")
 
     original = finished / "records"
@@ -64,7 +65,7 @@ def results(folder):
 def test_a_second_run_runs_nothing(again):
     page = again.out / "report" / "index.html"
     page.unlink()
-    status, _, stderr, after = again.run()
+    status, _, stderr, after = again.run(report="all")
     assert status == 0
     assert after == again.before
     assert "started" not in stderr
@@ -88,18 +89,18 @@ def damaged(again):
 
     def damage(how):
         path, record = of_method(again.records, "random")
-        text = path.read_text()
+        content = path.read_text()
         del record["checksum"]
         forms = {
-            "half": text[: len(text) // 2],
+            "half": content[: len(content) // 2],
             "version 1": json.dumps({name: value for name, value in record.items() if name != "schema_version"}),
             "version 99": json.dumps(signed(record | {"schema_version": 99})),
             "another field": json.dumps(signed(record | {"colour": "red"})),
             "another type": json.dumps(signed(record | {"loss": "none"})),
             "another setting": json.dumps(signed(record | {"spec": record["spec"] | {"hyper": {}}})),
-            "another accuracy": text.replace('"accuracies": [\n    ', '"accuracies": [\n    1'),
+            "another accuracy": content.replace('"accuracies": [\n    ', '"accuracies": [\n    1'),
             "another hash": json.dumps(signed(record | {"hash": "0" * 16})),
-            "no number": text.replace('"accuracies": [\n    ', '"accuracies": [\n    NaN,'),
+            "no number": content.replace('"accuracies": [\n    ', '"accuracies": [\n    NaN,'),
             "no accuracies": json.dumps(signed(record | {"evaluations": [record["evaluations"][0] | {"accuracies": []}]})),
         }
         path.write_text(forms.get(how, how))
@@ -114,8 +115,8 @@ DAMAGES = [
 ]
 
 
-def lines_about(path, text):
-    return [line for line in text.splitlines() if path.name in line]
+def lines_about(path, log):
+    return [line for line in log.splitlines() if path.name in line]
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -130,8 +131,8 @@ def test_a_damaged_record_is_named_and_run_again(again, damaged, how):
 
 
 def test_what_is_wrong_with_a_record_is_said(again, damaged):
-    for how, words in {
-        "version 1": ["version 1", "bench.migrate"],
+    for how, reasons in {
+        "version 1": ["version 1", "another version of this suite"],
         "version 99": ["version 99"],
         "another field": ["colour"],
         "another type": ["loss"],
@@ -147,7 +148,7 @@ def test_what_is_wrong_with_a_record_is_said(again, damaged):
         path = damaged(how)
         _, stdout, stderr, _ = again.run("--dry-run")
         (line,) = lines_about(path, stderr)
-        for word in words:
+        for word in reasons:
             assert word.lower() in line.lower()
         assert "to run" in next(line for line in stdout.splitlines() if line.startswith(path.stem))
 
@@ -156,7 +157,7 @@ def test_what_is_wrong_with_a_record_is_said(again, damaged):
 def test_a_report_from_records_alone_names_those_it_leaves_out(again, damaged, main, tree, how):
     path = damaged(how)
     before = tree(again.records)
-    status, _, stderr = main("--report-only", "--out", again.out)
+    status, _, stderr = main("--report-only", "--out", again.out, report="csv")
     assert status == 0
     assert len(lines_about(path, stderr)) == 1
     assert tree(again.records) == before
@@ -234,25 +235,25 @@ def test_another_hyper_parameter_is_another_record_beside_the_first(again):
 @pytest.mark.parametrize("end", [".json", ".resume", ".safetensors", "-5.safetensors"])
 def test_a_folder_in_the_place_of_a_cells_file_is_named_before_work_starts(again, end):
     path, _ = of_method(again.records, "random")
-    place = again.records / f"{path.stem}{end}"
-    place.unlink(missing_ok=True)
-    place.mkdir()
+    folder = again.records / f"{path.stem}{end}"
+    folder.unlink(missing_ok=True)
+    folder.mkdir()
     status, _, stderr, _ = again.run("--force")
     assert status == 2
-    assert stderr.splitlines()[-1].startswith(f"run_all.py: error: {place} is a folder in the place of a file of this run")
+    assert stderr.splitlines()[-1].startswith(f"run_all.py: error: {folder} is a folder in the place of a file of this run")
     assert "Traceback" not in stderr
     assert "started" not in stderr
     assert again.run("--dry-run")[0] == 0
 
 
 def test_a_file_in_the_place_of_the_locks_is_named_before_work_starts(again):
-    place = again.records / ".locks"
-    shutil.rmtree(place)
-    place.touch()
+    locks = again.records / ".locks"
+    shutil.rmtree(locks)
+    locks.touch()
     status, _, stderr, _ = again.run("--force")
     assert status == 2
     assert "cannot be written to" in stderr.splitlines()[-1]
-    assert str(place) in stderr.splitlines()[-1]
+    assert str(locks) in stderr.splitlines()[-1]
     assert "Traceback" not in stderr
 
 
@@ -269,7 +270,7 @@ def test_a_folder_that_is_made_unwritable_meanwhile_is_one_clear_line(again, mon
     def refuse(**options):
         raise PermissionError(errno.EACCES, "Permission denied", str(options["dir"]))
 
-    monkeypatch.setattr("bench.records.storage.tempfile.mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     status, _, stderr, after = again.run("--force")
     assert status == 1
     assert stderr.splitlines()[-1].startswith(f"run_all.py: error: cannot write to {again.records}/")
@@ -280,11 +281,11 @@ def test_a_folder_that_is_made_unwritable_meanwhile_is_one_clear_line(again, mon
 
 def test_records_of_two_folders_are_merged_by_copying(again, main, tiny, tmp_path):
     other = tmp_path / "other"
-    assert main(*tiny, "--methods", "random,dm", "--ipc", "1", "--seeds", "1", "--out", other)[0] == 0
+    assert main(*tiny, "--methods", "random,dm", "--ipc", "1", "--seeds", "1", "--out", other, report="none")[0] == 0
     files = [path for path in (other / "records").iterdir() if path.is_file()]
     for path in files:
         shutil.copy2(path, again.records)
-    _, _, _, after = again.run("--seeds", "0,1")
+    _, _, _, after = again.run("--seeds", "0,1", report="csv")
     assert changed(again.before, after) == {path.stem for path in files}
     lines = (again.out / "report" / "accuracy.csv").read_text().splitlines()
     assert len(lines) == 1 + 4
@@ -317,7 +318,7 @@ def picky(tmp_path):
 def test_a_failed_cell_is_recorded_the_others_go_on_and_it_is_tried_again(main, tiny, tmp_path, tree, picky):
     out = tmp_path / "out"
     arguments = [*tiny, "--methods", f"random,{picky.method},dm", "--ipc", "1", "--out", out]
-    status, stdout, stderr = main(*arguments)
+    status, stdout, stderr = main(*arguments, report="csv")
     assert status == 1
     assert "Traceback" not in stderr
     assert "these features are too wide for me" in stdout + stderr
@@ -331,12 +332,12 @@ def test_a_failed_cell_is_recorded_the_others_go_on_and_it_is_tried_again(main, 
     assert {row.split(",")[2] for row in (out / "report" / "accuracy.csv").read_text().splitlines()[1:]} == {"random", "dm"}
 
     before = tree(out / "records")
-    assert main(*arguments)[0] == 1  # it fails again, and is the only one that was tried
+    assert main(*arguments, report="none")[0] == 1  # it fails again, and is the only one that was tried
     again = tree(out / "records")
     assert changed(before, again) == {path.stem}
 
     picky.flag.unlink()
-    status, _, stderr = main(*arguments)
+    status, _, stderr = main(*arguments, report="none")
     assert status == 0, stderr
     assert of_method(out / "records", "picky")[1]["status"] == "ok"
     assert changed(again, tree(out / "records")) == {path.stem}
@@ -358,7 +359,7 @@ def test_a_loss_that_is_no_number_fails_its_cell(main, tiny, tmp_path):
         "    return loss * float('nan') if real.shape[-1] > 8 else loss\n"
     )
     out = tmp_path / "out"
-    status, _, _ = main(*tiny, "--methods", f"random,{file}:nothing", "--ipc", "1", "--out", out)
+    status, _, _ = main(*tiny, "--methods", f"random,{file}:nothing", "--ipc", "1", "--out", out, report="none")
     assert status == 1
     _, record = of_method(out / "records", "nothing")
     assert record["status"] == "failed"
@@ -381,13 +382,13 @@ def slow(real, syn, *, generator):
 """
 
 
-def test_an_interrupted_run_exits_with_130_and_the_same_command_goes_on(start, command, tiny, tmp_path, tree):
+def test_an_interrupted_run_exits_with_130_and_the_same_command_goes_on(start, main, tiny, tmp_path, tree):
     started, wait, out = tmp_path / "started", tmp_path / "wait", tmp_path / "out"
     wait.touch()
     file = tmp_path / "waiting.py"
     file.write_text(WAITING.format(started=str(started), wait=str(wait)))
-    arguments = ["run_all.py", *tiny, "--methods", f"random,{file}:slow,dm", "--ipc", "1", "--out", out]
-    with start(*arguments) as process:
+    arguments = [*tiny, "--methods", f"random,{file}:slow,dm", "--ipc", "1", "--out", out]
+    with start("run_all.py", *arguments) as process:
         try:
             end = time.monotonic() + 120
             while not started.exists() and process.poll() is None and time.monotonic() < end:
@@ -408,7 +409,7 @@ def test_an_interrupted_run_exits_with_130_and_the_same_command_goes_on(start, c
     }
 
     wait.unlink()
-    status, _, stderr = command(*arguments)
+    status, _, stderr = main(*arguments, report="none")
     assert status == 0, stderr
     after = tree(out)
     kept = {name: entry for name, entry in before.items() if name.startswith("records")}

@@ -154,6 +154,23 @@ def test_soft_labels_are_trained_on_and_kept(evaluate, tmp_path):
     assert torch.equal(images, original[0])
 
 
+def test_a_learning_rate_is_used_recorded_and_exported(evaluate, tmp_path):
+    save_as_the_family_does(tmp_path / "learned.pt")
+    payload = torch.load(tmp_path / "learned.pt", weights_only=False)
+    torch.save(payload | {"syn_lr": torch.tensor(0.25), "accs_all_exps": {}}, tmp_path / "learned.pt")
+    values = {}
+    for lr in ("own", "0.25", "0.01"):
+        out, _, _ = evaluate(tmp_path / "learned.pt", options=["--ipc", "2", f"--set=eval.lr={lr}"])
+        [record] = [made for made in read_records(out) if str(made["spec"]["protocol"]["eval"]["lr"]) == lr]
+        assert record["lr"] == 0.25
+        values[lr] = record["evaluations"][0]["accuracies"], record["evaluations"][0]["metrics"]
+    assert values["own"] == values["0.25"] != values["0.01"]
+    assert reports.main(["export", "--out", str(out), "--to", "npz"]) == 0
+    exported = list((out / "export").glob("*.npz"))
+    assert exported
+    assert all(np.load(path)["lr"].tolist() == [0.25] for path in exported)
+
+
 MISTAKES = {
     "no file": ("set:none.pt", [], "--methods 'set:none.pt': there is no file or folder 'none.pt'; valid: a file .pt,"),
     "no path": ("set:", [], "--methods 'set:': "),
@@ -161,6 +178,7 @@ MISTAKES = {
     "no such seed": ("set:{pt}", ["--ipc", "2", "--seeds", "0,7"], "has no distillation of seed 7; valid: --seeds 0,1"),
     "another dataset": ("set:{pt}", ["--ipc", "2", "--datasets", "mnist"], "it was distilled from 'digits', not 'mnist'"),
     "another setting": ("set:{pt}", ["--ipc", "2", "--set", "set:digits_ipc2_dm.maen=0"], "did you mean 'mean'?"),
+    "no own rate": ("set:{pt}", ["--ipc", "2", "--set", "eval.lr=own"], "--set eval.lr=own: the images of method 'set:digits_"),
     "one name twice": ("set:{pt},set:{npz}", ["--ipc", "2"], "'set:{pt}' has that name too; valid: a name of its own"),
 }
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from tiny import task
 
 from bench.command.console import PlainObserver, RichObserver, observer
-from bench.records.record import Evaluation, MethodFacts, NetworkFacts, RunRecord
+from bench.records.record import RunRecord
+from bench.records.sections import Evaluation, MethodFacts, NetworkFacts
 from bench.running.driver import Driver
 from bench.types import Progress
 
@@ -66,7 +67,7 @@ def driven(shown, *, jobs, records=("any",)):
     """Tell an observer of three cells that other processes ran, and that were expected to take 100, 200 and 300 s."""
     specs, done = cells()
     seconds = dict(zip((spec.hash for spec in specs), (100.0, 200.0, 300.0), strict=True))
-    estimates = SimpleNamespace(seconds=lambda spec: seconds[spec.hash], records=records)
+    estimates = SimpleNamespace(all_seconds=lambda specs: {spec.hash: seconds[spec.hash] for spec in specs}, records=records)
     driver = Driver(None, None, shown, jobs, None, None, lambda: estimates)
     assert driver.longest_first(specs) == specs[::-1]
     with shown:

@@ -9,14 +9,14 @@ import torch
 from tiny import bundle, task
 
 import bench.loops.evaluation
-import bench.machine.compute
 from bench.cells.task import Task
 from bench.errors import DistillationError
 from bench.loops.evaluation import Tester, evaluate
 from bench.loops.images import initial_images, normalise
+from bench.loops.metrics import METRICS
 from bench.loops.training import Ensemble, Trainer, epochs_of
 from bench.networks.names import NETWORKS
-from bench.records.record import Evaluation
+from bench.records.sections import Evaluation
 from bench.types import SyntheticSet
 
 
@@ -31,7 +31,7 @@ def test_an_ensemble_is_evaluated_as_its_networks_are(monkeypatch):
     given, reports = task(ipc=3), []
     alone = evaluation_of(given)
     monkeypatch.setattr(Ensemble, "pays", lambda *_: True)
-    monkeypatch.setattr(bench.loops.evaluation, "_REPORT_SECONDS", -1.0)
+    monkeypatch.setattr(bench.loops.evaluation, "REPORT_SECONDS", -1.0)
     together = evaluation_of(replace(given, report=reports.append))
     # On 60 images; the order of sums differs, so an image on the edge between two classes may change sides.
     assert together.accuracies == pytest.approx(alone.accuracies, abs=100 / 60 + 0.01)
@@ -41,7 +41,7 @@ def test_an_ensemble_is_evaluated_as_its_networks_are(monkeypatch):
 
 def test_progress_counts_through_the_networks(monkeypatch):
     reports = []
-    monkeypatch.setattr(bench.loops.evaluation, "_REPORT_SECONDS", -1.0)
+    monkeypatch.setattr(bench.loops.evaluation, "REPORT_SECONDS", -1.0)
     given = replace(task(ipc=3), report=reports.append)
     evaluation_of(given)
     epochs = epochs_of(given.spec.protocol.eval)
@@ -65,8 +65,8 @@ def test_a_learnable_set_is_learned():
 
 def test_the_test_set_is_touched_once_a_network(monkeypatch):
     touched = []
-    accuracy = Tester.accuracy
-    monkeypatch.setattr(bench.loops.evaluation.Tester, "accuracy", lambda *arguments: touched.append(1) or accuracy(*arguments))
+    test = Tester.test
+    monkeypatch.setattr(Tester, "test", lambda *arguments: touched.append(1) or test(*arguments))
     evaluation_of(task(), nets=3)
     assert len(touched) == 3
 
@@ -77,8 +77,41 @@ def test_the_accuracy_is_the_percentage_of_right_answers():
     weights = network.init(torch.Generator().manual_seed(0))
     scores = network.logits(normalise(data.test.images, data), weights.all)
     expected = 100 * (scores.argmax(1) == data.test.labels).float().mean().item()
-    assert Tester(data, network, given.compute, nets=1).accuracy(weights) == pytest.approx(expected)
+    assert Tester(data, network, given.compute, nets=1).test(weights)["accuracy"] == pytest.approx(expected)
     assert expected not in (0, 100)
+
+
+def test_an_evaluation_has_every_metric_of_each_network():
+    given, data = task(ipc=3), bundle()
+    evaluation, syn = evaluation_of(given), initial_images(given)
+    assert list(evaluation.values) == ["accuracy", *METRICS]
+    assert evaluation.values["accuracy"] == evaluation.accuracies
+    trainer = Trainer(given, given.network("convnet"), syn.labels, given.spec.protocol.eval)
+    for number in range(2):
+        weights = trainer.train(syn.images, number, lambda epoch, begin: None)
+        with torch.no_grad():
+            scores = given.network("convnet").logits(normalise(data.test.images, data), weights.all)
+        for name, metric in METRICS.items():
+            assert evaluation.metrics[name][number] == pytest.approx(metric(scores, data.test.labels), abs=1e-4)
+    assert all(len(values) == 2 for values in evaluation.values.values())
+
+
+def test_an_evaluation_that_goes_on_has_all_metrics_of_all_networks():
+    given, states = task(ipc=3, eval={"nets": 3}), []
+    syn, settings = initial_images(given), given.spec.protocol.eval
+    whole = evaluate(given, syn, settings, "convnet", on_network_done=states.append)
+    assert [len(state.accuracies) for state in states] == [1, 2, 3]
+    rest = []
+    again = evaluate(given, syn, settings, "convnet", earlier=states[0], on_network_done=rest.append)
+    assert again.values == whole.values
+    assert len(rest) == 2  # the first network is not trained again
+
+
+def test_an_evaluation_of_an_older_record_has_its_accuracy_alone():
+    content = evaluation_of(task(ipc=2), nets=1, epochs=1).model_dump(mode="json")
+    del content["metrics"]
+    older = Evaluation.model_validate(content)
+    assert older.values == {"accuracy": older.accuracies}
 
 
 def test_a_network_that_diverges_is_an_error_and_not_ten_percent():
@@ -120,7 +153,7 @@ def test_batch_norm_is_tested_with_its_running_statistics():
     assert bool((variances != 1).any())
 
     tester = Tester(data, network, given.compute, nets=1)
-    accuracy, before = tester.accuracy(weights), [buffer.clone() for buffer in weights.buffers]
+    accuracy, before = tester.test(weights)["accuracy"], [buffer.clone() for buffer in weights.buffers]
     assert all(torch.equal(*pair) for pair in zip(weights.buffers, before, strict=True))
     # One image at a time: a network that normalised by the statistics of what it is given would answer otherwise.
     images = normalise(data.test.images, data)
@@ -130,13 +163,13 @@ def test_batch_norm_is_tested_with_its_running_statistics():
     assert not torch.allclose(of_the_batch, network.logits(images, weights.all), atol=1e-2)
 
 
-def test_batch_norm_is_tested_in_chunks(monkeypatch):
+def test_batch_norm_is_tested_in_chunks():
     given, data = task(), bundle()
     network = given.network("convnet-bn")
-    monkeypatch.setitem(bench.machine.compute._CHUNK_BYTES, "cpu", 4 * network.first_map * 7)
-    tester, sizes = Tester(data, network, given.compute, nets=1), []
+    compute = replace(given.compute, chunk_bytes=4 * network.first_map * 7)
+    tester, sizes = Tester(data, network, compute, nets=1), []
     kernel = tester.kernel
     tester.kernel = lambda images, *tensors: sizes.append(len(images)) or kernel(images, *tensors)
-    accuracy = tester.accuracy(network.init(torch.Generator().manual_seed(0)))
+    accuracy = tester.test(network.init(torch.Generator().manual_seed(0)))["accuracy"]
     assert sizes == [6] * 10  # 60 images; a whole test set of maps would not fit in memory
     assert 0 <= accuracy <= 100

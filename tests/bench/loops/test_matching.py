@@ -23,11 +23,7 @@ SGD = {"optimizer": "sgd", "schedule": "constant"}
 def distill(name: str, **options):
     """Return the set that a loss with its defaults leads to, and the features of both sides at each step."""
     features = []
-    syn = match(
-        task(method=name, **options),
-        METHODS[name].objective(),
-        watch=lambda step, real, syn: features.append((real, syn)),
-    )
+    syn = match(task(method=name, **options), watch=lambda step, real, syn: features.append((real, syn)))
     return syn, features
 
 
@@ -61,7 +57,7 @@ def test_the_global_random_state_has_no_say():
 def test_dm_is_the_published_algorithm():
     """Algorithm 1 of Zhao and Bilen, class by class in float64, with torch's own SGD on the same draws."""
     given = task(method="dm", match=SGD | {"lr_images": 0.5, "iterations": 6, "momentum": 0.5})
-    syn_set = match(given, METHODS["dm"].objective())
+    syn_set = match(given)
     data, network = given.bundle, given.network("convnet")
     images = initial_images(given).images.double().unflatten(0, (3, 2)).requires_grad_()
     optimizer = torch.optim.SGD([images], lr=0.5, momentum=0.5)
@@ -117,7 +113,7 @@ def test_a_loss_that_is_no_number_stops_the_cell():
         return syn.mean((1, 2)) * float("nan")
 
     with pytest.raises(DistillationError, match="nan at iteration 0"):
-        match(task(), broken)
+        match(task(loss=broken))
 
 
 def test_a_real_batch_never_repeats_an_image_and_never_exceeds_the_class():
@@ -131,7 +127,7 @@ def test_a_real_batch_never_repeats_an_image_and_never_exceeds_the_class():
 def test_any_network_extracts_features(name):
     given = task(match={"network": name, "iterations": 2})
     widths = []
-    syn = match(given, METHODS["dm"].objective(), watch=lambda step, *sides: widths.extend(x.shape[2] for x in sides))
+    syn = match(given, watch=lambda step, *sides: widths.extend(x.shape[2] for x in sides))
     assert set(widths) == {given.network(name).features_dim}
     assert syn.images.shape == (6, 1, 8, 8)  # of the dataset's size, whatever size the network sees
     assert not torch.equal(syn.images, distill("dm", match={"iterations": 2})[0].images)
@@ -144,7 +140,7 @@ def test_a_loss_that_asks_for_it_gets_the_context_of_each_step():
         contexts.append(context)
         return METHODS["dm"].objective()(real, syn, generator=generator)
 
-    syn = match(task(), loss)
+    syn = match(task(loss=loss))
     assert torch.equal(syn.images, distill("dm")[0].images)
     assert [(context.step, context.iterations) for context in contexts] == [(0, 3), (1, 3), (2, 3)]
     assert all(context.labels.tolist() == [0, 1, 2] for context in contexts)

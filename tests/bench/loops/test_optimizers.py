@@ -192,18 +192,16 @@ def times(factor: float, name: str):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_and_its_multiple_lead_to_the_same_images(name):
-    usual, scaled = (match(task(method=name), times(factor, name)).images for factor in (1.0, 64.0))
+    usual, scaled = (match(task(loss=times(factor, name))).images for factor in (1.0, 64.0))
     torch.testing.assert_close(scaled, usual, rtol=1e-3, atol=1e-3)
     by_sgd = {"optimizer": "sgd", "lr_images": 1.0}
-    first, other = (match(task(method=name, match=by_sgd), times(factor, name)).images for factor in (1.0, 64.0))
+    first, other = (match(task(loss=times(factor, name), match=by_sgd)).images for factor in (1.0, 64.0))
     assert (first - other).abs().max() > 1e-2 or name == "emd"
 
 
 def test_norms_and_angles_are_traced():
-    trace = match(
-        task(match={"rate": 0.1, "iterations": 3, "schedule": "constant", "momentum": 0.0}), METHODS["dm"].objective()
-    ).trace
+    trace = match(task(match={"rate": 0.1, "iterations": 3, "schedule": "constant", "momentum": 0.0})).trace
     assert trace.norms[0] == pytest.approx(trace.norms[1], rel=1e-5)
     assert trace.angle == pytest.approx(math.atan(0.1), rel=0.02)
-    longer = match(task(match={"optimizer": "sgd", "lr_images": 30.0}), METHODS["dm"].objective()).trace
+    longer = match(task(match={"optimizer": "sgd", "lr_images": 30.0})).trace
     assert longer.norms[1] > longer.norms[0]

@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from tiny import task
 
-import bench.machine.compute
-import bench.machine.kernels
 from bench.loops.evaluation import evaluate
 from bench.loops.images import initial_images
 from bench.loops.training import Ensemble, Trainer
 from bench.machine.compute import Compute
+from bench.machine.kernels import compiler_missing
 from bench.networks.network import fit
 from bench.types import SyntheticSet
 
@@ -23,7 +22,7 @@ NETWORK = fit("convnet", (1, 8, 8), classes=CLASSES, width=8, depth=2)
 IMAGES = torch.randn(11, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 PROBABILITIES = torch.rand(11, CLASSES, generator=torch.Generator().manual_seed(1)).softmax(1)
 
-needs_compiler = pytest.mark.skipif(bool(bench.machine.kernels._compiler_missing()), reason="nothing can be compiled here")
+needs_compiler = pytest.mark.skipif(bool(compiler_missing()), reason="nothing can be compiled here")
 
 
 def softened(syn: SyntheticSet, amount: float) -> SyntheticSet:
@@ -44,7 +43,7 @@ def loss_in_chunks(size: int, *, flops: float = 0) -> tuple[float, list[torch.Te
     compute = Compute.choose(device="cpu", precision="fp32")
     weights = NETWORK.init(torch.Generator().manual_seed(2)).trainable()
     kernel = compute.kernel("loss", NETWORK, flops)
-    loss = torch.stack([kernel(*part, *weights.all) for part in compute.weighted(IMAGES, PROBABILITIES, size)]).sum()
+    loss = torch.stack([kernel(*chunk, *weights.all) for chunk in compute.weighted(IMAGES, PROBABILITIES, size)]).sum()
     loss.backward()
     gradients = [parameter.grad for parameter in weights.parameters if parameter.grad is not None]  # norms cancel biases
     return loss.item(), gradients
@@ -71,7 +70,7 @@ def test_a_compiled_loss_takes_probabilities():
 
 
 def test_certain_labels_train_as_hard_ones_do(monkeypatch):
-    monkeypatch.setattr(bench.machine.compute.Compute, "chunk", lambda self, *arguments, **options: 4)
+    monkeypatch.setattr(Compute, "chunk", lambda self, *arguments, **options: 4)
     given = task(ipc=3)
     syn = initial_images(given)
     weights = []

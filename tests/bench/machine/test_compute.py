@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
-import bench.machine.kernels
 from bench.errors import UsageError
 from bench.machine.compile_cost import Estimate
 from bench.machine.compute import Compute, resolve_precision
-from bench.machine.kernels import Function, Kernel, function_of
+from bench.machine.kernels import CompiledOrEager, Kernel, compiler_missing, function_of
 from bench.networks.network import fit
 from bench.networks.weights import Weights
 
@@ -30,10 +31,7 @@ def double(weights: Weights) -> Weights:
     return Weights(tuple(parameter.double() for parameter in weights.parameters))
 
 
-needs_compiler = pytest.mark.skipif(
-    bool(bench.machine.kernels._compiler_missing()),
-    reason=f"nothing can be compiled here: {bench.machine.kernels._compiler_missing()}",
-)
+needs_compiler = pytest.mark.skipif(bool(compiler_missing()), reason=f"nothing can be compiled here: {compiler_missing()}")
 
 
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("bf16", 1e-2)])
@@ -73,11 +71,19 @@ def test_one_function_serves_all_cells_of_a_kind_and_network():
     assert compute.kernel("loss", NETWORK, 1.0).function is not function
 
 
-def test_a_kernel_that_cannot_be_compiled_runs_eagerly_and_says_so(monkeypatch):
-    monkeypatch.setattr(bench.machine.kernels, "_compiler_missing", lambda: "no C++ compiler")
-    function = Function(lambda x: x + 1, lambda x: x + 2)
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"TORCH_COMPILE_DISABLE": "0", "CXX": "no-such-compiler"}, "no C++ compiler"),
+        ({"TORCH_COMPILE_DISABLE": "1", "CXX": sys.executable}, "TORCH_COMPILE_DISABLE is set"),
+    ],
+)
+def test_a_kernel_that_cannot_be_compiled_runs_eagerly_and_says_so(environment, reason, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    function = CompiledOrEager(lambda x: x + 1, lambda x: x + 2)
     assert function(torch.ones(2)).tolist() == [2, 2]
-    assert Kernel(function, Estimate(True, "it pays")).note == "eager: no C++ compiler"
+    assert Kernel(function, Estimate(True, "it pays")).note == f"eager: {reason}"
     assert Kernel(function, Estimate(False, "it does not pay")).note == "eager: it does not pay"
 
 
@@ -86,8 +92,9 @@ def test_a_failing_compiler_falls_back(monkeypatch):
         raise torch._inductor.exc.InductorError(RuntimeError("no"), None)
 
     monkeypatch.setattr(torch, "compile", lambda function, **options: fail)
-    monkeypatch.setattr(bench.machine.kernels, "_compiler_missing", lambda: "")
-    kernel = Kernel(Function(lambda x: x + 1, lambda x: x + 2), Estimate(True, "it pays"))
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "0")
+    monkeypatch.setenv("CXX", sys.executable)  # any program that is there
+    kernel = Kernel(CompiledOrEager(lambda x: x + 1, lambda x: x + 2), Estimate(True, "it pays"))
     assert kernel.note == "compiled: it pays"
     assert kernel(torch.ones(2)).tolist() == [2, 2]
     assert kernel.note == "eager: compiling failed (InductorError)"
@@ -152,8 +159,8 @@ def test_the_gradient_of_training_against_float64(precision, most, compiled):
     compute = Compute(torch.device("cpu"), precision, 1)
     labels = torch.arange(37) % 10
     weights = Weights(tuple(parameter.clone().requires_grad_() for parameter in WEIGHTS.parameters))
-    for part in compute.weighted(IMAGES, labels, 20):
-        compute.kernel("loss", NETWORK, 1e15 if compiled else 0)(*part, *weights.all).backward()
+    for chunk in compute.weighted(IMAGES, labels, 20):
+        compute.kernel("loss", NETWORK, 1e15 if compiled else 0)(*chunk, *weights.all).backward()
     exact = double(WEIGHTS).trainable()
     torch.nn.functional.cross_entropy(NETWORK.logits(IMAGES.double(), exact.all), labels).backward()
     for parameter, reference in zip(weights.parameters, exact.parameters, strict=True):

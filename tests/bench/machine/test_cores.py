@@ -23,15 +23,15 @@ def bound(monkeypatch):
     return sets
 
 
-def test_workers_have_cores_of_their_own(bound, monkeypatch):
-    monkeypatch.setattr(local, "_runner", None)
-    numbers, threads, jobs = SimpleQueue(), 2, 4
+def test_workers_have_cores_of_their_own(bound):
+    numbers, threads, jobs, made = SimpleQueue(), 2, 4, []
     for number in range(jobs):
         numbers.put(number)
     for _ in range(jobs):
-        local._prepare(numbers, SimpleNamespace(threads=threads, open=lambda number: None))
+        local.begin(numbers, SimpleNamespace(threads=threads), create=lambda setup, number: made.append(number))
     assert [len(cores) for cores in bound] == [threads] * jobs
     assert set().union(*bound) == set(range(2, 10))  # so no core is of two
+    assert made == list(range(jobs))
 
 
 def test_where_cores_are_too_few_processes_begin_again_at_the_first(bound):

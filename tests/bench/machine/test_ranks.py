@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from tiny import bundle, cell
 
 import run_all
+from bench.command.command import parse
+from bench.command.run import run
 from bench.errors import UsageError
-from bench.loops.evaluation import rounds
-from bench.loops.matching import undivided
 from bench.machine.ranks import ALONE, Ranks
-from bench.networks.network import fit
+from bench.running.executors import Choice, RaySettings
 from bench.types import LossContext
 from methods import METHODS
 
-NETWORK = fit("convnet", (1, 8, 8), classes=2, width=4, depth=None)
 OPTIONS = ("--methods=random", "--datasets=digits", "--ipc=1")
 
 
@@ -28,48 +30,61 @@ def test_each_class_is_of_one_rank_and_shares_are_even(count):
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(("first", "nets"), [(0, 5), (0, 2), (3, 5), (5, 5)])
 def test_each_network_is_of_one_rank_and_they_stay_in_order(together, first, nets):
-    turns = zip(*(list(rounds(range(first, nets), Ranks(rank, 3), together=together)) for rank in range(3)), strict=True)
+    turns = zip(*(list(Ranks(rank, 3).rounds(range(first, nets), together=together)) for rank in range(3)), strict=True)
     assert [number for of_ranks in turns for numbers in of_ranks for number in numbers] == list(range(first, nets))
     if not together:
-        assert list(rounds(range(first, nets), ALONE, together=False)) == [range(n, n + 1) for n in range(first, nets)]
+        assert list(ALONE.rounds(range(first, nets), together=False)) == [range(n, n + 1) for n in range(first, nets)]
 
 
 def test_one_process_exchanges_nothing():
     tensor = torch.ones(2)
-    assert ALONE.sum(tensor) == [tensor]
-    assert (ALONE.collect(3), ALONE.same(4), ALONE.lead(None, lambda: 5)) == ([3], 4, 5)
+    assert ALONE.all_reduce(tensor) == [tensor]
+    assert (ALONE.all_gather(3), ALONE.broadcast(4), ALONE.lead(None, lambda: 5)) == ([3], 4, 5)
 
 
-@pytest.mark.parametrize("name", ["dm", "kr", "sinkhorn", "emd"])
-def test_the_losses_of_the_suite_fall_into_classes(name):
-    assert undivided(METHODS[name].objective(), NETWORK) == ""
+def reason(name, method=None, **sections):
+    """Return why the tiny cell of a method is not shared by ranks."""
+    method = method or METHODS[name]
+    return method.reason_not_divisible(cell(method, **sections), bundle())
 
 
-def test_what_couples_classes_is_not_divided():
-    def coupled(real, syn, *, generator):
-        return (real.mean(1) - syn.mean((0, 1))).square().sum(1)
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if "match" in method.sections])
+def test_the_losses_of_the_suite_work_class_by_class(name):
+    assert reason(name) is None
+    assert "batch norm" in reason(name, match={"network": "convnet-bn"})
 
-    def counting(real, syn, *, generator):
-        return (real[1] - real[0]).sum() + syn.sum((1, 2))
 
-    def drawing(real, syn, *, generator):
-        return (real.mean(1) - syn.mean(1)).square() @ torch.rand(real.shape[2], len(real), generator=generator).sum(1)
+def test_a_loss_that_does_not_say_so_is_not_divided(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    reasons = {name: reason(name, run_all.SUITE.find_method(f"{file}:{name}")) for name in ("silent", "Stateful")}
+    assert all("does not declare that it works class by class" in why for why in reasons.values())
+    assert [reason(name, run_all.SUITE.find_method(f"{file}:{name}")) for name in ("declared", "Declared")] == [None, None]
 
-    def drawing_for_all(real, syn, *, generator, context):
-        weights = torch.rand(len(context.classes), generator=generator)[context.labels]
-        return (real.mean(1) - syn.mean(1)).square().sum(1) * weights
 
-    class Keeping:
-        def __call__(self, real, syn, *, generator):
-            return (real.mean(1) - syn.mean(1)).square().sum(1)
+OWN = """
+import torch
+from bench.cells.loss import StatefulLoss, by_class
 
-    other = "its loss of a class depends on other classes, or on how many there are"
-    assert undivided(coupled, NETWORK) == undivided(drawing, NETWORK) == other
-    assert undivided(counting, NETWORK) == "its loss of a class alone raises IndexError"
-    assert undivided(drawing_for_all, NETWORK) == ""
-    assert undivided(Keeping(), NETWORK) == "its loss may keep something from step to step"
-    norm = fit("convnet-bn", (1, 8, 8), classes=2, width=4, depth=None)
-    assert "batch norm" in undivided(METHODS["dm"].objective(), norm)
+def silent(real, syn, *, generator):
+    return (real.mean(1) - syn.mean(1)).square().sum(1)
+
+@by_class
+def declared(real, syn, *, generator):
+    return silent(real, syn, generator=generator)
+
+@by_class
+class Declared:
+    def __call__(self, real, syn, *, generator):
+        return silent(real, syn, generator=generator)
+
+class Stateful(StatefulLoss):
+    def __init__(self):
+        self.add_state("steps", torch.zeros(()))
+
+    def __call__(self, real, syn, *, generator):
+        return silent(real, syn, generator=generator)
+"""
 
 
 def test_a_critic_is_the_same_whichever_rank_draws_it():
@@ -81,9 +96,9 @@ def test_a_critic_is_the_same_whichever_rank_draws_it():
         return torch.Generator().manual_seed(1)
 
     labels = torch.tensor([2, 3])
-    part = loss(real[2:], syn[2:], generator=generator(), context=LossContext(0, 1, labels, names))
-    assert torch.equal(part, loss(real, syn, generator=generator())[2:])
-    assert not torch.equal(part, loss(real[2:], syn[2:], generator=generator()))
+    share = loss(real[2:], syn[2:], generator=generator(), context=LossContext(0, 1, labels, names))
+    assert torch.equal(share, loss(real, syn, generator=generator())[2:])
+    assert not torch.equal(share, loss(real[2:], syn[2:], generator=generator()))
 
 
 @pytest.mark.parametrize(
@@ -97,16 +112,17 @@ def test_a_critic_is_the_same_whichever_rank_draws_it():
 )
 def test_options_that_do_not_go_with_ranks_are_mistakes(arguments, count, answer, tmp_path):
     out = tmp_path / "out"
-    options = run_all.parse([*OPTIONS, *arguments, "--out", str(out)], Ranks(0, count, 0, count))
+    options = parse(run_all.SUITE, [*OPTIONS, *arguments, "--out", str(out)], Ranks(0, count, 0, count))
     with pytest.raises(UsageError) as error:
-        run_all.run(options, out=None, progress=None)
+        run(run_all.SUITE, options, out=None, progress=None)
     assert str(error.value).startswith(answer)
     assert not out.exists()
 
 
-def test_another_executor_is_a_mistake():
+def test_another_executor_is_a_mistake(tmp_path):
+    options = parse(run_all.SUITE, [*OPTIONS, "--out", str(tmp_path / "out")], Ranks(0, 2, 0, 2))
     with pytest.raises(UsageError, match="--executor ray under torchrun"):
-        Ranks(0, 2).check("ray", None, "auto", ())
+        run(run_all.SUITE, replace(options, executor=Choice("ray", RaySettings())), out=None, progress=None)
 
 
 def test_one_rank_of_torchrun_is_one_process(monkeypatch):

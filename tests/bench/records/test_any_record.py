@@ -23,10 +23,10 @@ JSON = st.recursive(
 )
 
 
-def parsed(text: str) -> RunRecord | None:
-    """Return the record in a text, or None where it is refused; nothing but a `ValueError` or a `RecursionError` may come."""
+def parsed(document: str) -> RunRecord | None:
+    """Return the record in a document, or None if it is refused; nothing but a `ValueError` or a `RecursionError` may come."""
     try:
-        return parse_record(text)
+        return parse_record(document)
     except (ValueError, RecursionError):
         return None
 

@@ -13,18 +13,12 @@ from tiny import bundle, task
 
 from bench.cells.protocol import PROFILES
 from bench.cells.spec import RecordedSettings
+from bench.errors import DistillationError
 from bench.files import atomic
-from bench.records.record import (
-    SCHEMA_VERSION,
-    Checkpoint,
-    Evaluation,
-    MethodFacts,
-    NetworkFacts,
-    RecordProblem,
-    RunRecord,
-    typical_iteration,
-)
-from bench.records.storage import read_folder, read_record, signed, write_images, write_record
+from bench.records.record import SCHEMA_VERSION, RecordProblem, RunRecord, typical_iteration
+from bench.records.sections import Checkpoint, Evaluation, MethodFacts, NetworkFacts
+from bench.records.storage import read_folder, read_images, read_record, signed, write_images, write_record
+from bench.sets import read_set
 from bench.types import SyntheticSet
 
 FACTS = NetworkFacts(label="ConvNet-1", width=8, depth=1, features=128)
@@ -67,7 +61,7 @@ def test_a_record_says_its_version_and_takes_no_unknown_field(tmp_path):
     del content["checksum"]
     assert content["schema_version"] == SCHEMA_VERSION
     for changed, reason in [
-        ({"schema_version": 2}, "its form is version 2, not 4: `python -m bench.migrate FOLDER` renews old ones"),
+        ({"schema_version": 2}, "its form is version 2, not 4: it is of another version of this suite"),
         ({"accuracy": 1.0}, "accuracy: "),
         ({"status": "perhaps"}, "status: "),
     ]:
@@ -143,6 +137,27 @@ def test_images_are_kept_in_normalised_units_with_what_undoes_it(tmp_path):
         "std": list(data.std),
         "hash": given.spec.hash,
     }
+    again = read_images(path, given.spec.hash, torch.device("cpu"))
+    assert torch.equal(again.images, syn.images)
+    assert (again.labels.tolist(), again.lr) == (syn.labels.tolist(), None)
+
+
+@pytest.mark.parametrize("lr", [0.1, 1 / 3, 1e-30])
+def test_images_keep_the_learning_rate_that_they_carry(tmp_path, lr):
+    given, path = task(), tmp_path / "images.safetensors"
+    write_images(path, given.spec, SyntheticSet(torch.zeros(3, 1, 8, 8), torch.arange(3), lr=lr), bundle())
+    assert read_images(path, given.spec.hash, torch.device("cpu")).lr == lr
+    assert read_set(path).lrs == (lr,)
+
+
+def test_images_of_another_cell_are_refused(tmp_path):
+    path = tmp_path / "images.safetensors"
+    write_images(path, task().spec, SyntheticSet(torch.zeros(3, 1, 8, 8), torch.arange(3)), bundle())
+    with pytest.raises(DistillationError, match="images of another cell"):
+        read_images(path, "another", torch.device("cpu"))
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(DistillationError, match="cannot be read"):
+        read_images(path, task().spec.hash, torch.device("cpu"))
 
 
 def test_the_hash_names_what_numbers_depend_on_and_nothing_else():

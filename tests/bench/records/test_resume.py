@@ -5,27 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import time
 from dataclasses import replace
 
 import pytest
 import torch
+from runners import runner, stored
 from safetensors.torch import load_file
-from test_runner import runner, stored
 from tiny import cell, task
 
-from bench.cells.method import FeatureMatching
+from bench.cells.task import ResumeKey
 from bench.errors import UnwritableError
 from bench.loops import recorder
 from bench.loops.evaluation import evaluate
 from bench.loops.matching import match
 from bench.loops.recorder import Recorder
 from bench.machine import signals
-from bench.machine.hardware import code_version
 from bench.machine.signals import Interrupted
 from bench.records import resume
-from bench.records.resume import ResumeFile, State
-from bench.running import evaluations
+from bench.records.resume import ResumeFile, ResumeState
 from bench.running.runner import Runner
 from methods import METHODS
 from methods.outside.user import user_method
@@ -52,21 +49,15 @@ def interrupt_at(monkeypatch, iteration: int) -> None:
     def add(self, loss):
         usual(self, loss)
         if len(self.losses) == iteration + 1:
-            signals._received.append(signal.SIGTERM)  # as the handler notes it
+            signals.note(signal.SIGTERM)
 
     monkeypatch.setattr(recorder.Recorder, "add", add)
 
 
 @pytest.fixture(autouse=True)
-def _signals_are_as_in_a_terminal():
-    # A test run in a shell's background, or under nohup, ignores some, and so would what is tested here.
-    ignored = [number for number in signals.SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, signal.SIG_DFL)
+def _no_signal_is_left():
     yield
-    signals._received.clear()
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
+    signals.reset()
 
 
 def run(spec, folder, **options):
@@ -87,7 +78,7 @@ def test_an_interrupted_cell_ends_with_the_same_bits(name, iteration, tmp_path, 
         run(spec, parts, checkpoints=(0, 1, 3))
     assert [path.name for path in parts.glob("*.*") if path.is_file()] == [f"{spec.hash}.resume"]
 
-    signals._received.clear()
+    signals.reset()
     counted = []
     usual_add = Recorder.add
     monkeypatch.setattr(recorder.Recorder, "add", lambda self, loss: (counted.append(1), usual_add(self, loss)))
@@ -98,10 +89,10 @@ def test_an_interrupted_cell_ends_with_the_same_bits(name, iteration, tmp_path, 
     for at, expected in zip(resumed.checkpoints, usual.checkpoints, strict=True):
         assert torch.equal(images_of(resumed, parts, at.iteration), images_of(usual, whole, at.iteration))
         assert (at.iteration, at.rms) == (expected.iteration, expected.rms)
-        assert [one.accuracies for one in at.evaluations] == [one.accuracies for one in expected.evaluations]
+        assert [made.values for made in at.evaluations] == [made.values for made in expected.evaluations]
     assert (resumed.loss, resumed.angle) == (usual.loss, usual.angle)
     assert (resumed.rms_start, resumed.rms_end) == (usual.rms_start, usual.rms_end)
-    assert resumed.main_evaluation.accuracies == usual.main_evaluation.accuracies
+    assert resumed.main_evaluation.values == usual.main_evaluation.values
     assert not (parts / f"{spec.hash}.resume").exists()
 
 
@@ -112,7 +103,7 @@ def test_the_momentum_is_part_of_the_state(optimizer, tmp_path, monkeypatch):
     interrupt_at(monkeypatch, 2)
     with pytest.raises(Interrupted):
         run(spec, tmp_path / "parts")
-    signals._received.clear()
+    signals.reset()
     assert torch.equal(images_of(run(spec, tmp_path / "parts"), tmp_path / "parts"), images_of(usual, tmp_path / "whole"))
 
 
@@ -121,13 +112,13 @@ def test_seconds_and_memory_are_those_of_all_parts(tmp_path, monkeypatch):
     interrupt_at(monkeypatch, 2)
     with pytest.raises(Interrupted):
         run(spec, tmp_path)
-    file = ResumeFile(tmp_path / f"{spec.hash}.resume", owner=spec.hash, code=code_version()["sources"])
+    file = ResumeFile(runner(tmp_path).workplace.resume_key(spec))
     state = file.read(torch.device("cpu"))
     assert state.values["spent"]["seconds"] > sum(state.values["stages"].values())
     assert state.values["spent"]["peak_memory_mib"] > 1
     slow, large = 1000.0, 1e6  # so that they show
-    file.write(State(state.tensors, {**state.values, "spent": {"seconds": slow, "peak_memory_mib": large}}))
-    signals._received.clear()
+    file.write(ResumeState(state.tensors, {**state.values, "spent": {"seconds": slow, "peak_memory_mib": large}}))
+    signals.reset()
     record = run(spec, tmp_path)
     assert slow < record.seconds["total"] - record.main_evaluation.seconds < slow + 600
     assert record.peak_memory_mib == large
@@ -152,14 +143,14 @@ def test_a_state_that_does_not_fit_is_passed_over(tmp_path, monkeypatch):
     interrupt_at(monkeypatch, 2)
     with pytest.raises(Interrupted):
         run(spec, tmp_path)
-    kept, cpu = path.read_bytes(), torch.device("cpu")
-    code = code_version()["sources"]
-    assert ResumeFile(path, owner=spec.hash, code=code).read(cpu) is not None
-    assert ResumeFile(path, owner="another cell", code=code).read(cpu) is None
-    assert ResumeFile(path, owner=spec.hash, code="other code").read(cpu) is None
-    for damaged in (b"", b"x", kept[:100], kept[: len(kept) // 2], b"\xff" * 50):
+    written, cpu = path.read_bytes(), torch.device("cpu")
+    key = runner(tmp_path).workplace.resume_key(spec)
+    assert ResumeFile(key).read(cpu) is not None
+    assert ResumeFile(replace(key, owner="another cell")).read(cpu) is None
+    assert ResumeFile(replace(key, code="other code")).read(cpu) is None
+    for damaged in (b"", b"x", written[:100], written[: len(written) // 2], b"\xff" * 50):
         path.write_bytes(damaged)
-        assert ResumeFile(path, owner=spec.hash, code=code).read(cpu) is None
+        assert ResumeFile(key).read(cpu) is None
 
 
 @pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "a FIFO"), (os.mkdir, "a folder")])
@@ -180,7 +171,7 @@ def test_checkpoints_that_were_passed_without_being_kept_are_made_from_the_start
     interrupt_at(monkeypatch, 3)
     with pytest.raises(Interrupted):
         run(spec, tmp_path)
-    signals._received.clear()
+    signals.reset()
     monkeypatch.undo()
     record = run(spec, tmp_path, checkpoints=(1,))
     assert [at.iteration for at in record.checkpoints] == [1]
@@ -191,7 +182,7 @@ def test_a_failed_cell_leaves_no_state(tmp_path, monkeypatch):
     interrupt_at(monkeypatch, 2)
     with pytest.raises(Interrupted):
         run(spec, tmp_path)
-    signals._received.clear()
+    signals.reset()
 
     def fail(self, loss):
         raise RuntimeError("broken")
@@ -201,154 +192,93 @@ def test_a_failed_cell_leaves_no_state(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.resume"))
 
 
-# ---- losses that keep something ----
+# ---- losses with state ----
 
-KEEPS = """
-class Averaged:
+LOSS = """
+import torch
+from bench import StatefulLoss, by_class
+
+class Averaged({base}):
     def __init__(self):
-        self.mean = None
+        {declare}
     def __call__(self, real, syn, *, generator):
-        mean = real.mean(1)
-        self.mean = mean if self.mean is None else 0.9 * self.mean + 0.1 * mean
+        self.mean = 0.9 * self.mean + 0.1 * real.mean(1)
         return (self.mean - syn.mean(1)).square().sum(1)
 """
-SAYS = """
+STATE_DICT = """
     def state_dict(self):
         return {"mean": self.mean}
     def load_state_dict(self, state):
         self.mean = state["mean"]
 """
+ASSIGNED, ADDED = "self.mean = torch.zeros(())", "self.add_state('mean', torch.zeros(()))"
+LOSSES = {
+    "a base class": (LOSS.format(base="StatefulLoss", declare=ADDED), True),
+    "state_dict": (LOSS.format(base="", declare=ASSIGNED) + STATE_DICT, True),
+    "a base class without add_state": (LOSS.format(base="StatefulLoss", declare=ASSIGNED), False),
+    "nothing": (LOSS.format(base="", declare=ASSIGNED), None),
+}
+"""By what is declared: a user's file, and whether an interrupted cell ends with the same bits; None if it begins anew."""
 
 
-@pytest.mark.parametrize("says", [True, False])
-def test_a_loss_that_keeps_something_is_resumed_where_it_says_what(says, tmp_path, monkeypatch):
-    path = tmp_path / "loss.py"
-    path.write_text(KEEPS + (SAYS if says else ""))
+@pytest.mark.filterwarnings("ignore::bench.files.DataWarning")
+@pytest.mark.parametrize("declared", LOSSES)
+def test_a_cell_goes_on_with_the_state_that_its_loss_declares(declared, tmp_path, monkeypatch):
+    path, (source, same_bits) = tmp_path / "loss.py", LOSSES[declared]
+    path.write_text(source)
     method = user_method(f"{path}:Averaged")
     spec = cell(method, match={"iterations": ITERATIONS}, eval={"nets": 1, "epochs": 1})
     usual = run(spec, tmp_path / "whole", Averaged=method)
     interrupt_at(monkeypatch, 2)
     with pytest.raises(Interrupted):
         run(spec, tmp_path / "parts", Averaged=method)
-    assert (tmp_path / "parts" / f"{spec.hash}.resume").exists() == says
-    signals._received.clear()
+    assert (tmp_path / "parts" / f"{spec.hash}.resume").exists() == (same_bits is not None)
+    signals.reset()
     monkeypatch.undo()
-    assert torch.equal(
-        images_of(run(spec, tmp_path / "parts", Averaged=method), tmp_path / "parts"), images_of(usual, tmp_path / "whole")
-    )
+    images = images_of(run(spec, tmp_path / "parts", Averaged=method), tmp_path / "parts")
+    assert torch.equal(images, images_of(usual, tmp_path / "whole")) == (same_bits is not False)
 
 
 # ---- evaluation ----
 
 
-def test_networks_that_were_tested_are_not_trained_again(tmp_path, monkeypatch):
+def test_networks_that_were_tested_are_not_trained_again(tmp_path):
     spec = cell(METHODS["random"], eval={"nets": 3, "epochs": 2})
     usual = run(spec, tmp_path / "whole")
 
-    def stop_after_two(*arguments, keep, **options):
-        def keep_and_stop(accuracies, seconds):
-            keep(accuracies, seconds)
-            if len(accuracies) == 2:
+    def stop_after_two(*arguments, on_network_done, **options):
+        def note_and_stop(measured):
+            on_network_done(measured)
+            if len(measured.accuracies) == 2:
                 raise Interrupted(signal.SIGTERM)
 
-        return evaluate(*arguments, keep=keep_and_stop, **options)
+        return evaluate(*arguments, on_network_done=note_and_stop, **options)
 
-    monkeypatch.setattr(evaluations, "evaluate", stop_after_two)
     with pytest.raises(Interrupted):
-        run(spec, tmp_path / "parts")
-    expected = usual.main_evaluation.accuracies
-    assert stored(spec, tmp_path / "parts").unfinished["convnet"].accuracies == expected[:2]
+        run(spec, tmp_path / "parts", evaluate=stop_after_two)
+    expected = usual.main_evaluation.values
+    assert set(expected) > {"accuracy"}
+    unfinished = stored(spec, tmp_path / "parts").unfinished["convnet"]
+    assert {"accuracy": unfinished.accuracies, **unfinished.metrics} == {name: two[:2] for name, two in expected.items()}
     assert stored(spec, tmp_path / "parts").evaluations == ()
 
     tested = []
-    monkeypatch.setattr(
-        evaluations,
-        "evaluate",
-        lambda *arguments, keep, **options: evaluate(
-            *arguments, keep=lambda accuracies, seconds: tested.append(len(accuracies)), **options
-        ),
-    )
-    record = run(spec, tmp_path / "parts")
+
+    def count(*arguments, on_network_done, **options):
+        return evaluate(*arguments, on_network_done=lambda measured: tested.append(len(measured.accuracies)), **options)
+
+    record = run(spec, tmp_path / "parts", evaluate=count)
     assert tested == [3]
-    assert record.main_evaluation.accuracies == expected
+    assert record.main_evaluation.values == expected
     assert record.unfinished == {}
 
 
-# ---- signals ----
-
-
-@pytest.mark.parametrize("number", signals.SIGNALS)
-def test_a_signal_is_noted_and_raised_where_it_is_asked_for(number):
-    before = signal.getsignal(number)
-    with signals.listening():
-        signals.check()
-        os.kill(os.getpid(), number)
-        assert signals.received()
-        with pytest.raises(Interrupted) as error:
-            signals.check()
-        assert error.value.number == number
-    assert not signals.received()
-    assert signal.getsignal(number) is before
-
-
-def test_a_second_signal_does_not_wait():
-    with signals.listening():
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Interrupted):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-def test_where_another_process_says_it_once_further_signals_change_nothing():
-    with pytest.raises(Interrupted) as error, signals.listening(once=True):
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
-            os.kill(os.getpid(), number)
-        signals.check()
-    assert error.value.number == signal.SIGTERM
-
-
-def test_a_signal_that_another_process_says_once_is_not_lost_where_nothing_asks_for_it():
-    with pytest.raises(Interrupted) as error, signals.listening(once=True):
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert error.value.number == signal.SIGTERM
-
-
-def test_a_signal_in_the_last_instant_has_the_effect_that_it_had_before(monkeypatch):
-    came = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
-    monkeypatch.setattr(interrupts, "disarm", lambda: signal.raise_signal(signal.SIGTERM))
-    try:
-        with signals.listening(once=True):
-            pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert came == [signal.SIGTERM]
-
-
-def test_a_signal_that_is_ignored_stays_so():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
-    try:
-        with signals.listening():
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert not signals.received()
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert signals.received()
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-def test_work_that_comes_to_no_end_is_ended_all_the_same(monkeypatch):
-    monkeypatch.setattr(interrupts, "GRACE", 0.05)
-    with signals.listening():
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Interrupted) as error:
-            time.sleep(30)
-        assert error.value.name == "SIGTERM"
+# ---- the file ----
 
 
 def test_the_state_is_read_without_running_code(tmp_path):
-    file = ResumeFile(tmp_path / "x.resume", owner="a", code="b")
-    file.write(State({"images": torch.ones(2)}, {"steps": [0.5]}))
+    file = ResumeFile(ResumeKey(tmp_path / "x.resume", owner="a", code="b"))
+    file.write(ResumeState({"images": torch.ones(2)}, {"steps": [0.5]}))
     state = file.read(torch.device("cpu"))
     assert torch.equal(state.tensors["images"], torch.ones(2))
     assert state.values == {"steps": [0.5]}
@@ -359,8 +289,8 @@ def test_the_state_is_read_without_running_code(tmp_path):
 
 
 def test_a_state_that_cannot_be_removed_ends_the_run_with_a_clear_line(tmp_path, monkeypatch):
-    file = ResumeFile(tmp_path / "x.resume", owner="a", code="b")
-    file.write(State({"images": torch.ones(2)}, {}))
+    file = ResumeFile(ResumeKey(tmp_path / "x.resume", owner="a", code="b"))
+    file.write(ResumeState({"images": torch.ones(2)}, {}))
 
     def denied(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -372,6 +302,5 @@ def test_a_state_that_cannot_be_removed_ends_the_run_with_a_clear_line(tmp_path,
 
 def test_without_a_file_the_loop_runs_all_the_same():
     assert task().resume is None
-    assert isinstance(METHODS["dm"], FeatureMatching)
-    assert len(match(replace(task()), METHODS["dm"].objective()).trace.loss) == 3
+    assert len(match(task()).trace.loss) == 3
     assert Runner.__dataclass_fields__["checkpoints"].default == ()

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 from test_records import RECORD, with_settings
@@ -14,13 +13,13 @@ from test_records import RECORD, with_settings
 from bench.cells.spec import hash_of
 from bench.files import file_digest
 from bench.records.record import RecordProblem, RunRecord
-from bench.records.storage import distilled, finished, read_folder, read_record, rename_misplaced, signed, write_record
+from bench.records.storage import distilled, finished, read_folder, read_record, signed, write_record
 
 OTHER_SPEC = with_settings(hidden=128, clip=0.01, precision="fp32", outer=None)
 OTHER = RECORD.model_copy(update={"spec": OTHER_SPEC, "hash": OTHER_SPEC.hash, "loss": (3.0,)})
 
 
-def place_of(folder, record: RunRecord):
+def path_of(folder, record: RunRecord):
     return folder / f"{record.hash}.json"
 
 
@@ -31,7 +30,7 @@ def reasons(folder) -> dict[str, str]:
 def test_a_copy_counts_once_and_is_named_with_the_command_that_removes_it(tmp_path):
     write_record(tmp_path, RECORD)
     for name in (f"{RECORD.hash} (copy).json", "0000.json"):
-        shutil.copy(place_of(tmp_path, RECORD), tmp_path / name)
+        shutil.copy(path_of(tmp_path, RECORD), tmp_path / name)
     assert read_folder(tmp_path)[0] == [RECORD]
     assert set(reasons(tmp_path)) == {f"{RECORD.hash} (copy).json", "0000.json"}
     assert f"rm '{tmp_path}/{RECORD.hash} (copy).json'" in reasons(tmp_path)[f"{RECORD.hash} (copy).json"]
@@ -40,51 +39,42 @@ def test_a_copy_counts_once_and_is_named_with_the_command_that_removes_it(tmp_pa
 def test_another_record_of_the_same_cell_does_not_count_beside_the_rightly_named_one(tmp_path):
     write_record(tmp_path / "other", RECORD.model_copy(update={"loss": (9.0,)}))
     write_record(tmp_path, RECORD)
-    shutil.copy(place_of(tmp_path / "other", RECORD), tmp_path / "0000.json")
+    shutil.copy(path_of(tmp_path / "other", RECORD), tmp_path / "0000.json")
     assert read_folder(tmp_path)[0] == [RECORD]
     assert "another record of the cell" in reasons(tmp_path)["0000.json"]
 
 
 def test_a_record_under_another_cells_name_counts_as_what_it_is_and_that_cell_runs_again(tmp_path):
     write_record(tmp_path, RECORD)
-    place_of(tmp_path, RECORD).replace(place_of(tmp_path, OTHER))
+    path_of(tmp_path, RECORD).replace(path_of(tmp_path, OTHER))
     records, (problem,) = read_folder(tmp_path)
     assert records == [RECORD]
     assert problem.counted
-    assert f"the next run renames it {RECORD.hash}.json" in problem.reason
+    assert problem.reason.endswith(f"to rename it: mv {path_of(tmp_path, OTHER)} {path_of(tmp_path, RECORD)}")
     assert finished(tmp_path, OTHER.spec) is None
-    rename_misplaced(tmp_path)
-    assert read_folder(tmp_path) == ([RECORD], [])
-    assert place_of(tmp_path, RECORD).is_file()
-    assert not place_of(tmp_path, OTHER).exists()
-
-
-def test_a_misplaced_record_takes_no_whole_ones_place(tmp_path):
-    write_record(tmp_path, RECORD)
-    shutil.copy(place_of(tmp_path, RECORD), place_of(tmp_path, OTHER))
-    rename_misplaced(tmp_path)
-    assert place_of(tmp_path, OTHER).is_file()
-    place_of(tmp_path, RECORD).write_text("{")  # now it is the only whole one
-    rename_misplaced(tmp_path)
+    assert finished(tmp_path, RECORD.spec) is None  # nothing is renamed
+    path_of(tmp_path, OTHER).rename(path_of(tmp_path, RECORD))
     assert read_folder(tmp_path) == ([RECORD], [])
 
 
-def test_a_misplaced_record_that_cannot_be_renamed_is_named(tmp_path, monkeypatch):
+def test_a_misplaced_record_counts_once_and_only_if_there_is_no_rightly_named_one(tmp_path):
     write_record(tmp_path, RECORD)
-    place_of(tmp_path, RECORD).replace(tmp_path / "copy.json")
-
-    def replace(path, _):
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "replace", replace)
-    (problem,) = rename_misplaced(tmp_path)
-    assert problem.path.name == "copy.json"
-    assert f"cannot be renamed {RECORD.hash}.json (Permission denied)" in problem.reason
+    for name in ("0.json", "1.json"):
+        shutil.copy(path_of(tmp_path, RECORD), tmp_path / name)
+    assert [problem.counted for problem in read_folder(tmp_path)[1]] == [False, False]
+    path_of(tmp_path, RECORD).write_text("{")  # now the copies are the only sound ones
+    records, problems = read_folder(tmp_path)
+    assert records == [RECORD]
+    assert {problem.path.name: problem.counted for problem in problems} == {
+        "0.json": True,
+        "1.json": False,
+        path_of(tmp_path, RECORD).name: False,
+    }
 
 
 def test_every_change_of_a_record_is_seen(tmp_path):
     write_record(tmp_path, RECORD)
-    path = place_of(tmp_path, RECORD)
+    path = path_of(tmp_path, RECORD)
     content = json.loads(path.read_text())
     assert content["hash"] == hash_of(content["spec"])
 
@@ -101,8 +91,8 @@ def test_every_change_of_a_record_is_seen(tmp_path):
     for at in leaves(content):
         changed = json.loads(json.dumps(content))
         inner = changed
-        for part in at[:-1]:
-            inner = inner[part]
+        for key in at[:-1]:
+            inner = inner[key]
         inner[at[-1]] = 7 if inner[at[-1]] != 7 else 8
         path.write_text(json.dumps(changed))
         assert isinstance(read_record(path), RecordProblem), at
@@ -113,7 +103,7 @@ def test_every_change_of_a_record_is_seen(tmp_path):
 
 def test_a_hash_that_is_not_the_descriptions_is_refused_even_where_it_is_signed(tmp_path):
     write_record(tmp_path, RECORD)
-    path = place_of(tmp_path, RECORD)
+    path = path_of(tmp_path, RECORD)
     content = json.loads(path.read_text())
     del content["checksum"]
     content["spec"]["seed"] = 5
@@ -124,7 +114,7 @@ def test_a_hash_that_is_not_the_descriptions_is_refused_even_where_it_is_signed(
 @pytest.mark.parametrize("accuracy", [float("nan"), float("inf"), -1.0, 100.5])
 def test_an_accuracy_that_is_none_is_refused_even_where_it_is_signed(tmp_path, accuracy):
     write_record(tmp_path, RECORD)
-    path = place_of(tmp_path, RECORD)
+    path = path_of(tmp_path, RECORD)
     content = json.loads(path.read_text())
     del content["checksum"]
     content["evaluations"][0]["accuracies"][0] = accuracy
@@ -153,7 +143,7 @@ def test_images_that_are_not_those_of_the_record_make_it_no_result(tmp_path):
 )
 def test_images_are_named_by_plain_names_even_where_the_record_is_signed(tmp_path, name):
     write_record(tmp_path, RECORD)
-    path = place_of(tmp_path, RECORD)
+    path = path_of(tmp_path, RECORD)
     content = json.loads(path.read_text())
     del content["checksum"]
     path.write_text(json.dumps(signed(content | {"images": {name: "0" * 64}})))
@@ -172,7 +162,7 @@ def test_images_that_cannot_be_read_make_a_record_no_result(tmp_path, monkeypatc
 
     monkeypatch.setattr("bench.records.storage.file_digest", refuse)
     assert reasons(tmp_path) == {
-        place_of(tmp_path, RECORD).name: f"the images in {RECORD.images_name} cannot be read (Permission denied)"
+        path_of(tmp_path, RECORD).name: f"the images in {RECORD.images_name} cannot be read (Permission denied)"
     }
 
 

@@ -4,73 +4,48 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from runners import runner, stored
 from safetensors.torch import load_file
 from tiny import bundle, cell, task
 
-import bench.running.evaluations
-from bench.cells.method import OwnProcedure
+from bench.cells.method import Method
 from bench.cells.spec import RunSpec
 from bench.errors import DistillationError, is_disk_error
-from bench.loops.evaluation import evaluate
-from bench.loops.images import Batches
+from bench.loops.evaluation import evaluate, with_own_lr
+from bench.loops.images import Batches, initial_images
+from bench.loops.metrics import METRICS
+from bench.machine import signals
 from bench.machine.compute import Compute
 from bench.records.locks import claimed
 from bench.records.record import RunRecord
-from bench.records.storage import distilled, finished, read_record, write_record
+from bench.records.storage import distilled, finished, write_record
 from bench.running import remote
-from bench.running.runner import Runner
+from bench.running.silent import Silent
 from bench.types import SyntheticSet
 from methods import METHODS
 from methods.losses.dm import MeanMatching
-from methods.procedures import cafe
-
-
-class Silent:
-    """Is told how a grid goes on, and keeps what finished."""
-
-    def __init__(self):
-        self.records = []
-
-    def started(self, spec):
-        pass
-
-    def waiting(self, specs):
-        pass
-
-    def progress(self, progress):
-        pass
-
-    def finished(self, record):
-        self.records.append(record)
-
-
-def runner(folder, *, force=False, checkpoints=(), **methods) -> Runner:
-    """Return a runner on the tiny dataset; further keyword arguments replace methods."""
-    compute = Compute.choose(device="cpu", precision="fp32")
-    data = bundle()
-    methods = {**METHODS, **methods}
-    return Runner(folder, compute, methods, lambda *_: data, Silent(), {"tiny": "Tiny images"}, force, checkpoints)
+from methods.procedures import cafe_loop
 
 
 def dm_cell(*networks: str, **sections) -> RunSpec:
     return cell(METHODS["dm"], eval={"networks": networks or ("convnet",), "nets": 2, "epochs": 4, **sections})
 
 
-def failing(message: str = "distilled again") -> dict[str, OwnProcedure]:
+def failing(message: str = "distilled again") -> dict[str, Method]:
     """Return the method `dm` as one that cannot distill."""
 
-    def procedure(task, settings):
+    def procedure(task):
         raise DistillationError(message)
 
-    dm = METHODS["dm"]
-    options = {"label": dm.label, "citation": dm.citation, "settings": dm.settings, "sections": dm.sections, "has_passes": True}
-    return {"dm": OwnProcedure(name="dm", procedure=procedure, **options)}
+    return {"dm": replace(METHODS["dm"], procedure=procedure)}
 
 
 def run(spec: RunSpec, folder, **options) -> RunRecord:
@@ -79,38 +54,24 @@ def run(spec: RunSpec, folder, **options) -> RunRecord:
     return record
 
 
-def stored(spec: RunSpec, folder) -> RunRecord:
-    """Return the record that lies on disk."""
-    record = read_record(folder / f"{spec.hash}.json")
-    assert isinstance(record, RunRecord)
-    return record
-
-
 def accuracies(record: RunRecord) -> dict[str, tuple[float, ...]]:
     return {evaluation.network: evaluation.accuracies for evaluation in record.evaluations}
 
 
-def fail_in(monkeypatch, network: str) -> None:
-    """Let the evaluation by one network fail."""
+def failing_in(network: str):
+    """Return an evaluation that fails for one network."""
 
     def evaluate_or_fail(task, syn, settings, name, **options):
         if name == network:
             raise DistillationError(f"{name} diverged")
         return evaluate(task, syn, settings, name, **options)
 
-    monkeypatch.setattr(bench.running.evaluations, "evaluate", evaluate_or_fail)
+    return evaluate_or_fail
 
 
-def watch_evaluations(monkeypatch) -> list[tuple[str, SyntheticSet]]:
-    """Return a list that each evaluation adds its network's name and its images to."""
-    evaluated = []
-
-    def evaluate_and_note(task, syn, settings, name, **options):
-        evaluated.append((name, syn))
-        return evaluate(task, syn, settings, name, **options)
-
-    monkeypatch.setattr(bench.running.evaluations, "evaluate", evaluate_and_note)
-    return evaluated
+def distilled_by(name: str, spec: RunSpec) -> SyntheticSet:
+    """Return the images that a method distills of a cell of the tiny dataset, without a runner."""
+    return runner(Path()).workplace.procedure(spec.model_copy(update={"method": name}))(replace(task(), spec=spec))
 
 
 def test_a_cell_leaves_a_record_and_its_images(tmp_path):
@@ -131,23 +92,26 @@ def test_a_cell_leaves_a_record_and_its_images(tmp_path):
 def test_the_evaluations_are_those_of_the_images_that_the_method_distills(tmp_path):
     spec = dm_cell("convnet", "mlp")
     record = run(spec, tmp_path)
-    given = replace(task(), spec=spec)
-    syn = METHODS["dm"].distill(given, spec.settings)
+    given, syn = replace(task(), spec=spec), distilled_by("dm", spec)
     assert torch.equal(load_file(tmp_path / record.images_name)["images"], syn.images)
     expected = {name: evaluate(given, syn, spec.protocol.eval, name).accuracies for name in ("convnet", "mlp")}
     assert accuracies(record) == expected
 
 
-def test_another_network_is_evaluated_on_the_images_on_disk(tmp_path, monkeypatch):
+def test_another_network_is_evaluated_on_the_images_on_disk(tmp_path):
     first = run(dm_cell("convnet"), tmp_path)
     more = dm_cell("mlp", "convnet", "lenet")
     assert finished(tmp_path, more) is None
-    evaluated = watch_evaluations(monkeypatch)
-    record = run(more, tmp_path, **failing())
+    evaluated = []
+
+    def evaluate_and_note(task, syn, settings, name, **options):
+        evaluated.append((name, syn))
+        return evaluate(task, syn, settings, name, **options)
+
+    record = run(more, tmp_path, evaluate=evaluate_and_note, **failing())
     assert record.status == "ok", record.error
     assert [name for name, _ in evaluated] == ["mlp", "lenet"]
-    given = replace(task(), spec=more)
-    distilled_set = METHODS["dm"].distill(given, more.settings)
+    distilled_set = distilled_by("dm", more)
     for _, syn in evaluated:
         assert torch.equal(syn.images, distilled_set.images)
         assert torch.equal(syn.labels, distilled_set.labels)
@@ -176,10 +140,9 @@ def test_the_whole_training_set_has_no_images_on_disk_and_is_evaluated_again_all
     assert list(tmp_path.glob("*.safetensors")) == []
 
 
-def test_a_network_that_fails_leaves_the_evaluations_by_the_others(tmp_path, monkeypatch):
+def test_a_network_that_fails_leaves_the_evaluations_by_the_others(tmp_path):
     spec = dm_cell("convnet", "mlp", "lenet")
-    fail_in(monkeypatch, "mlp")
-    record = run(spec, tmp_path)
+    record = run(spec, tmp_path, evaluate=failing_in("mlp"))
     assert (record.status, record.error) == ("failed", "DistillationError: mlp diverged")
     assert "fail" in record.details["traceback"]
     assert list(accuracies(stored(spec, tmp_path))) == ["convnet", "lenet"]
@@ -187,33 +150,29 @@ def test_a_network_that_fails_leaves_the_evaluations_by_the_others(tmp_path, mon
     assert stored(spec, tmp_path).failed_evaluations == {"mlp": "DistillationError: mlp diverged"}
     assert finished(tmp_path, spec) is None
 
-    monkeypatch.undo()  # the next run goes on from there
+    # The next run goes on from there.
     record = run(spec, tmp_path, **failing())
     assert list(accuracies(record)) == ["convnet", "mlp", "lenet"]
     assert stored(spec, tmp_path).failed_evaluations == {}
 
 
-def test_a_cell_without_any_evaluation_is_a_failed_one_but_is_not_distilled_again(tmp_path, monkeypatch):
+def test_a_cell_without_any_evaluation_is_a_failed_one_but_is_not_distilled_again(tmp_path):
     spec = dm_cell("convnet")
-    fail_in(monkeypatch, "convnet")
-    run(spec, tmp_path)
+    run(spec, tmp_path, evaluate=failing_in("convnet"))
     assert (stored(spec, tmp_path).status, stored(spec, tmp_path).error) == ("failed", "DistillationError: convnet diverged")
     assert distilled(tmp_path, spec) is not None
     assert finished(tmp_path, spec) is None
-    monkeypatch.undo()
     assert run(spec, tmp_path, **failing()).status == stored(spec, tmp_path).status == "ok"
 
 
-def test_a_cell_that_is_interrupted_while_it_is_evaluated_is_not_distilled_again(tmp_path, monkeypatch):
+def test_a_cell_that_is_interrupted_while_it_is_evaluated_is_not_distilled_again(tmp_path):
     spec = dm_cell("convnet")
 
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench.running.evaluations, "evaluate", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run(spec, tmp_path)
-    monkeypatch.undo()
+        run(spec, tmp_path, evaluate=interrupt)
     assert run(spec, tmp_path, **failing()).status == "ok"
 
 
@@ -238,14 +197,13 @@ def files(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_forced_run_that_fails_loses_nothing(tmp_path, monkeypatch):
+def test_a_forced_run_that_fails_loses_nothing(tmp_path):
     spec = dm_cell("convnet", "mlp")
     run(spec, tmp_path)
     before = files(tmp_path)
     assert run(spec, tmp_path, force=True, **failing()).error == "DistillationError: distilled again"
     assert files(tmp_path) == before
-    fail_in(monkeypatch, "convnet")
-    assert run(spec, tmp_path, force=True).error == "DistillationError: convnet diverged"
+    assert run(spec, tmp_path, force=True, evaluate=failing_in("convnet")).error == "DistillationError: convnet diverged"
     assert files(tmp_path) == before
 
 
@@ -264,16 +222,14 @@ def test_a_forced_run_makes_all_evaluations_again(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"other")], ids=["gone", "damaged"])
-def test_results_whose_images_are_gone_or_damaged_are_kept_until_there_are_new_ones(damage, tmp_path, monkeypatch):
+def test_results_whose_images_are_gone_or_damaged_are_kept_until_there_are_new_ones(damage, tmp_path):
     record = run(dm_cell("convnet", "mlp"), tmp_path)
     before = stored(record.spec, tmp_path)
     damage(tmp_path / record.images_name)
     assert run(dm_cell("convnet"), tmp_path, **failing()).status == "failed"
     assert stored(record.spec, tmp_path) == before
-    fail_in(monkeypatch, "convnet")
-    assert run(dm_cell("convnet"), tmp_path).status == "failed"
+    assert run(dm_cell("convnet"), tmp_path, evaluate=failing_in("convnet")).status == "failed"
     assert stored(record.spec, tmp_path) == before
-    monkeypatch.undo()
     again = run(dm_cell("convnet"), tmp_path)
     assert accuracies(stored(record.spec, tmp_path)) == accuracies(again) == accuracies(record)
     assert (tmp_path / record.images_name).is_file()
@@ -292,7 +248,7 @@ def test_what_a_worker_without_the_folder_adds_is_kept_and_its_failure_replaces_
     for file, content in remote.files_of(ours, more).items():
         (theirs / file).write_bytes(content)
     record = run(more, theirs)
-    assert remote.store(ours, more, remote.Outcome(record.model_dump_json(), remote._written(theirs, more.hash))) == record
+    assert remote.store(ours, more, remote.Outcome(record.model_dump_json(), remote.written(theirs, more.hash))) == record
     assert list(accuracies(stored(more, ours))) == list(accuracies(record)) == ["convnet", "mlp"]
 
     lost = before.model_copy(update={"status": "failed", "error": "no such luck", "evaluations": ()})
@@ -349,23 +305,22 @@ def test_a_loss_that_exits_fails_its_cell_and_no_other(tmp_path, monkeypatch):
     assert calls == [0, 1]
 
 
-def test_an_evaluation_that_exits_leaves_the_others(tmp_path, monkeypatch):
+def test_an_evaluation_that_exits_leaves_the_others(tmp_path):
     def exits(task, syn, settings, name, **options):
         if name == "mlp":
             sys.exit(0)
         return evaluate(task, syn, settings, name, **options)
 
-    monkeypatch.setattr(bench.running.evaluations, "evaluate", exits)
-    record = run(dm_cell("mlp", "convnet"), tmp_path)
+    record = run(dm_cell("mlp", "convnet"), tmp_path, evaluate=exits)
     assert (record.status, record.error) == ("failed", "SystemExit: 0")
     assert list(accuracies(record)) == ["convnet"]
 
 
 def test_the_synthetic_set_may_be_of_any_size(tmp_path):
-    def one_image_of_each_class(task, settings):
+    def one_image_of_each_class(task):
         return SyntheticSet(torch.rand(3, 1, 8, 8), torch.arange(3))
 
-    method = OwnProcedure(name="own", label="Own", citation="none", procedure=one_image_of_each_class)
+    method = Method(name="own", label="Own", citation="none", procedure=one_image_of_each_class)
     record = run(cell(method), tmp_path, own=method)
     assert record.status == "ok", record.error
     assert record.loss == ()
@@ -386,7 +341,7 @@ def test_checkpoints_are_the_images_on_the_way_and_are_evaluated_like_the_last(t
     assert without.checkpoints == ()
 
     given = replace(task(), spec=spec)
-    start = METHODS["random"].distill(given, None).images
+    start = distilled_by("random", spec).images
     for at in record.checkpoints:
         images = load_file(tmp_path / record.images_name_at(at.iteration))["images"]
         assert images.shape == (6, 1, 8, 8)
@@ -448,7 +403,7 @@ def test_methods_with_a_loop_of_their_own_have_checkpoints_too(name, tmp_path):
     assert record.angle > 0
 
 
-def test_a_checkpoint_whose_evaluation_fails_leaves_the_result(tmp_path, monkeypatch):
+def test_a_checkpoint_whose_evaluation_fails_leaves_the_result(tmp_path):
     spec, calls = dm_cell("convnet"), []
 
     def fail_the_second(task, syn, settings, name, **options):
@@ -457,14 +412,12 @@ def test_a_checkpoint_whose_evaluation_fails_leaves_the_result(tmp_path, monkeyp
             raise DistillationError("diverged")
         return evaluate(task, syn, settings, name, **options)
 
-    monkeypatch.setattr(bench.running.evaluations, "evaluate", fail_the_second)
-    record = run(spec, tmp_path, checkpoints=(1, 2))
+    record = run(spec, tmp_path, checkpoints=(1, 2), evaluate=fail_the_second)
     assert (record.status, record.error) == ("failed", "DistillationError: diverged")
     kept = stored(spec, tmp_path)
     assert kept.status == "ok"
     assert list(kept.failed_evaluations) == ["convnet at iteration 1"]
     assert [len(at.evaluations) for at in kept.checkpoints] == [0, 1]
-    monkeypatch.undo()
     again = run(spec, tmp_path, checkpoints=(1, 2), **failing())
     assert again.status == "ok"
     assert again.failed_evaluations == {}
@@ -481,7 +434,7 @@ def test_images_that_diverge_finitely_carry_a_warning(tmp_path):
     )
     record = run(spec, tmp_path)
     assert record.status == "ok"
-    assert any(text.startswith("the images diverged: their root mean square grew from ") for text in record.warnings)
+    assert any(line.startswith("the images diverged: their root mean square grew from ") for line in record.warnings)
     assert stored(spec, tmp_path).warnings == record.warnings
     assert run(dm_cell("convnet"), tmp_path).warnings == ()
 
@@ -496,18 +449,17 @@ def test_a_loss_that_diverges_finitely_carries_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(MeanMatching, "__call__", grows)
     record = run(cell(METHODS["dm"], match={"iterations": 20}, eval={"nets": 1, "epochs": 1}), tmp_path)
     first, last = sum(record.loss[:2]) / 2, sum(record.loss[-2:]) / 2
-    words = f"it grew from {first:.3g} in the first tenth of the iterations to {last:.3g} in the last"
-    assert record.warnings == (f"the loss diverged: {words}",)
+    growth = f"it grew from {first:.3g} in the first tenth of the iterations to {last:.3g} in the last"
+    assert record.warnings == (f"the loss diverged: {growth}",)
 
 
 def test_a_record_says_where_the_images_are_not_the_published_ones(tmp_path):
     spec = dm_cell("convnet")
     for published, warned in ((None, 0), (True, 0), (False, 1)):
-        data = replace(bundle(), published=published)
-        grid = replace(runner(tmp_path / str(published)), load=lambda *_, data=data: data)
-        [record] = grid.run([spec])
-        words = "the images are not the published ones of tiny; results cannot be compared with published numbers"
-        assert record.warnings == (words,) * warned
+        record = run(spec, tmp_path / str(published), data=replace(bundle(), published=published))
+        assert record.published_images is published
+        warning = "the images are not the published ones of tiny; results cannot be compared with published numbers"
+        assert record.warnings == (warning,) * warned
 
 
 def test_an_image_that_is_no_number_ends_the_cell_at_that_step_and_names_its_class(tmp_path, monkeypatch):
@@ -555,7 +507,7 @@ def test_a_loss_that_is_no_number_ends_the_cell_at_that_step_and_names_its_class
 
 
 def test_a_loss_of_all_classes_together_that_is_no_number_names_its_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(cafe, "alignment", lambda real, syn, weights: syn[0].sum() * float("inf"))
+    monkeypatch.setattr(cafe_loop, "alignment", lambda real, syn, weights: syn[0].sum() * float("inf"))
     record = run(cell(METHODS["cafe"]), tmp_path)
     assert record.status == "failed"
     assert re.search("the loss of all classes together is (nan|-?inf) at iteration 0 of seed 0", record.error)
@@ -590,7 +542,7 @@ def test_a_folder_that_can_no_longer_be_written_to_ends_the_grid_as_a_full_disk_
     def refuse(**options):
         raise OSError(number, "no", str(options["dir"]))
 
-    monkeypatch.setattr("bench.records.storage.tempfile.mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     with pytest.raises(OSError, match="no") as error:
         runner(tmp_path).run([dm_cell("convnet"), cell(METHODS["random"])])
     assert is_disk_error(error.value)
@@ -626,23 +578,69 @@ def test_where_memory_is_too_small_the_cell_goes_on_with_smaller_chunks_and_the_
     assert run(dm_cell("mlp"), tmp_path, force=True).error == "OutOfMemoryError: CUDA out of memory"
 
 
+# ---- metrics, and the learning rate of a set ----
+
+
+def test_an_evaluation_that_is_interrupted_and_goes_on_has_all_metrics(tmp_path):
+    spec = dm_cell("convnet", nets=3)
+    whole = run(spec, tmp_path / "whole").main_evaluation
+
+    def interrupted(task, syn, settings, name, *, on_network_done, **options):
+        def stop_after_the_first(measured):
+            on_network_done(measured)
+            signals.note(signal.SIGTERM)
+
+        return evaluate(task, syn, settings, name, on_network_done=stop_after_the_first, **options)
+
+    with pytest.raises(signals.Interrupted):
+        run(spec, tmp_path, evaluate=interrupted)
+    signals.reset()
+    assert {len(values) for values in stored(spec, tmp_path).unfinished["convnet"].metrics.values()} == {1}
+    record = run(spec, tmp_path, **failing())
+    assert record.main_evaluation.values == whole.values
+    assert {name: len(values) for name, values in whole.values.items()} == dict.fromkeys(("accuracy", *METRICS), 3)
+    assert stored(spec, tmp_path).unfinished == {}
+
+
+def test_the_learning_rate_that_images_carry_is_recorded_and_used_if_it_is_asked_for_also_later(tmp_path):
+    def with_rate(task):
+        return replace(initial_images(task), lr=0.5)
+
+    own = {"own": Method(name="own", label="Own", citation="none", procedure=with_rate, learns_lr=True)}
+    rates = []
+
+    def noting(task, syn, settings, name, **options):
+        rates.append(with_own_lr(settings, syn).lr)
+        return evaluate(task, syn, settings, name, **options)
+
+    first, more = (cell(own["own"], eval={"lr": "own", "networks": names}) for names in (("mlp",), ("mlp", "convnet")))
+    assert run(first, tmp_path, evaluate=noting, **own).lr == 0.5
+    record = run(more, tmp_path, evaluate=noting, **own)  # from the images on disk
+    assert record.status == "ok", record.error
+    assert rates == [0.5, 0.5]
+    fixed = run(cell(own["own"], eval={"lr": 0.5, "networks": ("mlp", "convnet")}), tmp_path, evaluate=noting, **own)
+    assert accuracies(fixed) == accuracies(record)
+
+
 # ---- several processes ----
 
 
-def test_a_cell_that_another_process_has_comes_last_and_what_it_finished_is_not_run_again(tmp_path, monkeypatch):
+def test_a_cell_that_another_process_has_comes_last_and_what_it_finished_is_not_run_again(tmp_path):
     first, second = dm_cell("convnet"), cell(METHODS["random"])
-    order, lock = [], claimed(tmp_path, first.hash)
+    asked, lock = [], claimed(tmp_path, first.hash)
     assert lock.__enter__()
 
-    def other_process_is_done(seconds):
-        order.append("waited")
-        run(first, tmp_path / "other")
-        for path in (tmp_path / "other").glob(f"{first.hash}*"):
-            path.replace(tmp_path / path.name)
-        lock.__exit__(None, None, None)
+    class OtherProcess(Silent):
+        """Finishes its cell while the runner waits."""
 
-    monkeypatch.setattr("bench.running.runner.time.sleep", other_process_is_done)
-    records = runner(tmp_path, dm=failing()["dm"]).run([first, second])
+        def waiting(self, specs):
+            asked.append([spec.hash for spec in specs])
+            run(first, tmp_path / "other")
+            for path in (tmp_path / "other").glob(f"{first.hash}*"):
+                path.replace(tmp_path / path.name)
+            lock.__exit__(None, None, None)
+
+    records = runner(tmp_path, observer=OtherProcess(), **failing()).run([first, second])
     assert [record.spec.method for record in records] == ["random", "dm"]
     assert [record.status for record in records] == ["ok", "ok"]
-    assert order == ["waited"]
+    assert asked == [[first.hash]]

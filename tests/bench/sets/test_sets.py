@@ -34,13 +34,13 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 WRITERS = {"set.pt": write_condensation, "set.npz": write_arrays, "set.parquet": write_parquet}
 
 
-def distillation(seed=0, *, soft=False, ipc=2, channels=3, classes=3) -> Distillation:
+def distillation(seed=0, *, soft=False, ipc=2, channels=3, classes=3, lr=None) -> Distillation:
     generator = np.random.default_rng(seed)
     images = generator.normal(size=(classes * ipc, channels, 5, 5)).astype(np.float32)
     if soft:
         weights = generator.random((len(images), classes))
-        return Distillation.of(seed, images, weights / weights.sum(1, keepdims=True))
-    return Distillation.of(seed, images, np.repeat(np.arange(classes), ipc))
+        return Distillation.of(seed, images, weights / weights.sum(1, keepdims=True), lr)
+    return Distillation.of(seed, images, np.repeat(np.arange(classes), ipc), lr)
 
 
 def made(*, soft=False, seeds=(3, 1), **changes) -> DistilledSet:
@@ -56,15 +56,16 @@ def made(*, soft=False, seeds=(3, 1), **changes) -> DistilledSet:
     return replace(content, **changes)
 
 
-def assert_same(one: DistilledSet, other: DistilledSet) -> None:
-    assert one.seeds == other.seeds
-    for first, second in zip(one.distillations, other.distillations, strict=True):
+def assert_same(read: DistilledSet, other: DistilledSet) -> None:
+    assert read.seeds == other.seeds
+    assert read.lrs == other.lrs
+    for first, second in zip(read.distillations, other.distillations, strict=True):
         assert (first.images.dtype, first.labels.dtype) == (second.images.dtype, second.labels.dtype)
         assert np.array_equal(first.images, second.images)
         assert np.array_equal(first.labels, second.labels)
     for name in ("classes", "mean", "std", "dataset"):
-        assert getattr(one, name) == getattr(other, name), name
-    assert one.digest == other.digest
+        assert getattr(read, name) == getattr(other, name), name
+    assert read.digest == other.digest
 
 
 # ---- what is written is read ----
@@ -79,6 +80,36 @@ def test_the_float_forms_give_back_every_bit(tmp_path, name, soft):
     there = read_set(tmp_path / name)
     assert_same(there, content)
     assert (there.ipc, there.class_count, there.shape, there.in_pixels) == (2, 3, (3, 5, 5), False)
+
+
+RATES = (1 / 3, 2e-4)
+
+
+def with_rates() -> DistilledSet:
+    return made(distillations=tuple(distillation(seed, lr=lr) for seed, lr in zip((3, 1), RATES, strict=True)))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_learning_rates_are_kept(tmp_path, name):
+    WRITERS[name](tmp_path / name, with_rates())
+    again = read_set(tmp_path / name)
+    assert_same(again, with_rates())
+    assert again.lrs == RATES
+    assert made().lrs == ()
+
+
+def test_pictures_keep_learning_rates_by_seed(tmp_path):
+    write_pictures(tmp_path / "set", with_rates())
+    again = read_set(tmp_path / "set")
+    assert {each.seed: each.lr for each in again.distillations} == dict(zip((3, 1), RATES, strict=True))
+
+
+@pytest.mark.parametrize("name", ["lr", "syn_lr"])
+@pytest.mark.parametrize("lr", [torch.tensor(0.25, requires_grad=True), 0.25, [0.25, 0.25], torch.tensor([0.25, 0.25])])
+def test_learning_rates_of_others_are_read(tmp_path, name, lr):
+    data = [[torch.randn(3, 3, 5, 5), torch.arange(3)] for _ in range(2)]
+    torch.save({"data": data, name: lr}, tmp_path / "set.pt")
+    assert read_set(tmp_path / "set.pt").lrs == (0.25, 0.25)
 
 
 def test_a_set_of_pixels_keeps_its_pixels(tmp_path):
@@ -99,10 +130,11 @@ def test_the_hash_is_that_of_the_content():
         made(seeds=(3, 2)),
         made(seeds=(3,)),
         made(mean=(0.5,) * 3),
+        with_rates(),
         made(distillations=(brighter, distillation(1))),
         made(distillations=(relabelled, distillation(1))),
     ]
-    assert len({content.digest, *(other.digest for other in others)}) == 6
+    assert len({content.digest, *(other.digest for other in others)}) == 7
     assert made(details={}, dataset="", accuracies={}).digest == content.digest  # what changes no number
 
 
@@ -246,6 +278,11 @@ def test_values_of_normalised_pixels_come_back_exactly():
     assert clipped == 0
 
 
+def test_a_set_has_a_learning_rate_of_each_distillation_or_of_none():
+    with pytest.raises(UsageError, match="a learning rate of some distillations only; valid: one of each, or none"):
+        made(distillations=(distillation(3, lr=0.1), distillation(1)))
+
+
 # ---- what is refused ----
 
 
@@ -321,6 +358,9 @@ def unlike_seeds(folder: Path) -> Path:
 NAN = np.full((6, 3, 5, 5), np.nan, np.float32)
 HALF = np.full((6, 3), 0.5, np.float32)
 REFUSED = {
+    "three rates of a distillation": (arrays(lr=np.array([0.1, 0.2, 0.3])), "3 learning rates of 1 distillations; valid: one"),
+    "a rate of zero": (arrays(lr=np.array(0.0)), "a learning rate of 0; valid: a finite number above 0"),
+    "a rate that is no number": (arrays(lr=np.array(np.nan)), "a learning rate of nan; valid: a finite number above 0"),
     "nothing there": (lambda folder: folder / "none.pt", "there is no file or folder"),
     "another suffix": (text("set.csv"), "a file .csv; valid: a file .pt"),
     "no pickle": (text("set.pt"), "cannot be read"),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from clouds import clouds, loss, loss_and_gradient
+from clouds import central_differences, clouds, loss, loss_and_gradient
 
 from bench.errors import UsageError
 from methods import METHODS
@@ -39,6 +39,13 @@ def test_gradient_is_the_mean_difference_for_every_row():
     _, gradient = loss_and_gradient("dm", real, syn)
     row = 2 / 4 * (syn.mean(1) - real.mean(1))  # d|mean difference|²/dy_j, the same for every j
     torch.testing.assert_close(gradient, row[:, None].expand_as(gradient), rtol=1e-12, atol=0)
+
+
+def test_gradient_is_that_of_finite_differences():
+    real, syn = clouds(classes=2, real=7, syn=3, dim=4)
+    _, gradient = loss_and_gradient("dm", real, syn)
+    expected = central_differences(lambda points: loss("dm", real, points).sum(), syn)
+    torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-8)
 
 
 def test_translation_costs_its_squared_length():

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from clouds import clouds, distances, generator, loss, loss_and_gradient
+from clouds import central_differences, clouds, distances, generator, loss, loss_and_gradient
 from scipy.optimize import linprog
 from scipy.stats import wasserstein_distance
 
@@ -39,6 +39,13 @@ def test_one_synthetic_point_costs_the_mean_distance():
     length = away.norm(dim=2, keepdim=True)
     torch.testing.assert_close(value, length.mean((1, 2)), **EXACT)
     torch.testing.assert_close(gradient[:, 0], (away / length).mean(1), **EXACT)
+
+
+def test_gradient_is_that_of_finite_differences():
+    real, syn = clouds(classes=2, real=7, syn=3, dim=4)
+    _, gradient = loss_and_gradient("emd", real, syn)
+    expected = central_differences(lambda points: loss("emd", real, points).sum(), syn)
+    torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-8)
 
 
 def test_translation_costs_its_length():

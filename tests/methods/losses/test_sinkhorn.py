@@ -12,9 +12,10 @@ import pytest
 import torch
 from clouds import central_differences, clouds, distances, generator, loss, loss_and_gradient
 
-import methods.losses.distances
 from bench.errors import UsageError
 from methods import METHODS
+from methods.losses import distances as fast_distances
+from methods.losses import sinkhorn
 
 FINE = 0.99
 """A `scaling` at which the annealing's error in the value is of order (1 - .99)² = 1e-4 or less."""
@@ -113,7 +114,7 @@ def relu_clouds():
 def test_loss_approaches_exact_transport_from_above_as_the_blur_shrinks():
     real, syn = relu_clouds()
     exact = loss("emd", real, syn)
-    # Percent above W1 by blur, as measured once on features of a random network (shared/facts/optimal-transport.md).
+    # Percent above W1 by blur, as measured once on features of a random network.
     quoted = {0.3: 12.5, 0.1: 11.1, 0.03: 7.6, 0.01: 3.6, 0.003: 1.2, 0.001: 0.4}
     errors = [100 * (loss("sinkhorn", real, syn, blur=blur) / exact - 1) for blur in quoted]
     for error, most in zip(errors, quoted.values(), strict=True):
@@ -162,13 +163,13 @@ def test_where_the_points_are_stored_means_nothing(p, debias):
 
 @pytest.mark.parametrize(("debias", "calls"), [(False, 1), (True, 3)])
 def test_distances_within_a_set_are_computed_only_where_they_are_needed(debias, calls, monkeypatch):
-    shapes, euclidean = [], methods.losses.distances.euclidean
+    shapes, euclidean = [], fast_distances.euclidean
 
     def counted(x, y):
         shapes.append((x.shape[1], y.shape[1]))
         return euclidean(x, y)
 
-    monkeypatch.setattr(methods.losses.distances, "euclidean", counted)
+    monkeypatch.setattr(sinkhorn, "euclidean", counted)
     loss("sinkhorn", *clouds(real=7, syn=3), debias=debias)
     assert shapes == [(7, 3), (7, 7), (3, 3)][:calls]
 

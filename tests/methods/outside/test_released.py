@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from runners import runner
 
 from bench.cells.grid import make_specs
 from bench.cells.protocol import PROFILES
@@ -17,7 +18,9 @@ from bench.cells.spec import RunSpec
 from bench.cells.task import Task
 from bench.errors import UsageError
 from bench.files import DataWarning
+from bench.loops.evaluation import with_own_lr
 from bench.loops.images import normalise
+from bench.loops.training import Trainer
 from bench.machine.compute import Compute
 from bench.seeding import Streams
 from bench.sets import Distillation, DistilledSet, write_arrays, write_condensation, write_pictures
@@ -35,15 +38,16 @@ def source(name="tiny", *, classes=CLASSES, shape=(2, 8, 8)) -> SimpleNamespace:
     return SimpleNamespace(name=name, classes=classes, shape=shape)
 
 
-def content(*, seeds=(0,), ipc=2, soft=False, **changes) -> DistilledSet:
-    def one(seed):
+def content(*, seeds=(0,), ipc=2, soft=False, lr=None, **changes) -> DistilledSet:
+    def distillation(seed):
         generator = np.random.default_rng(seed)
         labels = np.repeat(np.arange(3), ipc)
         images = generator.normal(size=(3 * ipc, 2, 8, 8)).astype(np.float32)
-        return Distillation.of(seed, images, np.eye(3, dtype=np.float32)[labels] * 0.7 + 0.1 if soft else labels)
+        rate = None if lr is None else lr * (1 + seed)
+        return Distillation.of(seed, images, np.eye(3, dtype=np.float32)[labels] * 0.7 + 0.1 if soft else labels, rate)
 
     said = {"mean": MEAN, "std": STD, "classes": CLASSES} | changes
-    return DistilledSet(distillations=tuple(map(one, seeds)), **said)
+    return DistilledSet(distillations=tuple(map(distillation, seeds)), **said)
 
 
 @pytest.fixture
@@ -61,7 +65,6 @@ def specs(method, *sources, ipcs=(2,), seeds=(0,), **texts) -> list[RunSpec]:
     return make_specs(
         methods=[(method, method.resolve(texts, profile="quick"))],
         sources=sources or [source()],
-        data={},
         ipcs=ipcs,
         seeds=seeds,
         protocol=PROTOCOL,
@@ -72,7 +75,7 @@ def specs(method, *sources, ipcs=(2,), seeds=(0,), **texts) -> list[RunSpec]:
 def distilled(method, *, seed=0, bundle=BUNDLE, **texts) -> SyntheticSet:
     (spec,) = specs(method, source(classes=bundle.classes), seeds=[seed], **texts)
     task = Task(bundle, spec, Streams(seed, "tiny", 2), Compute(torch.device("cpu"), "fp32", 1), lambda progress: None)
-    return method.distill(task, spec.settings)
+    return method.procedure(task)
 
 
 # ---- what is evaluated ----
@@ -132,7 +135,7 @@ def test_pictures_in_folders_of_names(tmp_path):
     method = find_method(f"set:{tmp_path / 'set'}")
     (spec,) = specs(method, source(shape=(1, 8, 8)), ipcs=(1,))
     task = Task(grey, spec, Streams(0, "tiny", 1), Compute(torch.device("cpu"), "fp32", 1), lambda progress: None)
-    syn = method.distill(task, spec.settings)
+    syn = method.procedure(task)
     values = {
         CLASSES[label]: round(float(image.mean() * 0.2 + 0.4) * 255) for image, label in zip(*syn_parts(syn), strict=True)
     }
@@ -141,6 +144,73 @@ def test_pictures_in_folders_of_names(tmp_path):
 
 def syn_parts(syn: SyntheticSet):
     return syn.images, syn.labels.tolist()
+
+
+# ---- the learning rate that it carries ----
+
+
+def test_a_set_that_carries_learning_rates_says_so(method_of):
+    method = method_of(content(seeds=(0, 4), lr=0.02))
+    assert method.learns_lr
+    assert [distilled(method, seed=seed).lr for seed in (0, 4)] == [0.02, 0.1]
+    silent = method_of(content(seeds=(0, 4)))
+    assert not silent.learns_lr
+    assert distilled(silent).lr is None
+    assert method.code != silent.code  # a number depends on it
+
+
+def own_rate(**fields):
+    return PROTOCOL.changed(eval=PROTOCOL.eval.changed(nets=1, epochs=3, **fields), network=PROTOCOL.network.changed(width=8))
+
+
+def accuracies(method, protocol, folder):
+    """Return the record of the method's one cell, with its own images, and the values of its evaluation."""
+    [spec] = make_specs(
+        methods=[(method, method.settings())], sources=[source()], ipcs=[2], seeds=[0], protocol=protocol, precision="fp32"
+    )
+    record = runner(folder, data=BUNDLE, **{method.name: method}).run([spec])[0]
+    assert record.status == "ok", record.error
+    return record, record.main_evaluation.values
+
+
+def test_its_own_learning_rate_gives_the_same_bits_as_that_number(method_of, tmp_path):
+    method = method_of(content(lr=0.03))
+    record, own = accuracies(method, own_rate(lr="own"), tmp_path / "own")
+    assert record.lr == 0.03
+    _, typed = accuracies(method, own_rate(lr=0.03), tmp_path / "typed")
+    usual, _ = accuracies(method, own_rate(), tmp_path / "usual")
+    assert usual.spec.protocol.eval.lr == 0.01  # the default is the protocol's
+    assert own == typed
+    assert trained(method, own_rate(lr="own")) == trained(method, own_rate(lr=0.03)) != trained(method, own_rate())
+    # Images that are read again, for another network, have it too.
+    again, _ = accuracies(method, own_rate(lr="own", networks=("convnet", "mlp")), tmp_path / "own")
+    assert [evaluation.network for evaluation in again.evaluations] == ["convnet", "mlp"]
+    assert again.evaluations[0].values == own
+
+
+def trained(method, protocol):
+    """Return the weights of a network trained on the set, as numbers."""
+    [spec] = make_specs(
+        methods=[(method, method.settings())], sources=[source()], ipcs=[2], seeds=[0], protocol=protocol, precision="fp32"
+    )
+    task = Task(BUNDLE, spec, Streams(0, "tiny", 2), Compute(torch.device("cpu"), "fp32", 1), lambda progress: None)
+    syn = method.procedure(task)
+    network = task.network("convnet")
+    trainer = Trainer(task, network, syn.labels, with_own_lr(spec.protocol.eval, syn))
+    weights = trainer.train(network.resize(syn.images), 0, lambda epoch, begin: None)
+    return [tensor.sum().item() for tensor in weights.all]
+
+
+def test_a_set_without_a_learning_rate_cannot_be_evaluated_with_its_own(method_of):
+    with pytest.raises(UsageError, match=r"--set eval\.lr=own: .* carry no learning rate; valid: a number above 0"):
+        make_specs(
+            methods=[(method := method_of(content()), method.settings())],
+            sources=[source()],
+            ipcs=[2],
+            seeds=[0],
+            protocol=own_rate(lr="own"),
+            precision="fp32",
+        )
 
 
 # ---- which cells ----

@@ -5,22 +5,27 @@ import os
 import re
 import sys
 import textwrap
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 from clouds import clouds, generator
-from test_contract import distill, task_of
+from tiny_cells import distill, distilled, task_of, tiny_bundle, with_settings
 
-from bench.cells.method import FeatureLoss, FeatureMatching
+from bench.cells.loss import FeatureLoss
+from bench.cells.method import FeatureMatching
 from bench.errors import UsageError
+from bench.files import DataWarning
 from bench.loops.matching import match
 from methods import METHODS, find_method
 from methods.outside.user import code_of
 
+pytestmark = pytest.mark.filterwarnings("ignore::bench.files.DataWarning")
+
 GOOD = """
 import torch
-from bench.settings import Positive
+from bench import Positive
 
 def powered(real, syn, *, generator, power: Positive = 2.0, absolute: bool = True):
     difference = real.mean(1) - syn.mean(1)
@@ -170,8 +175,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.method import FeatureLoss
-from bench.settings import Positive
+from bench import FeatureLoss, Positive
 
 if TYPE_CHECKING:
     import torch
@@ -368,8 +372,7 @@ def test_the_context_enters_the_loss_and_its_settings_do_too(write):
         distances = (real.mean(1) - syn.mean(1)).square().sum(1)
         values.append(float((5 * torch.tensor([1 + step, 2 + step, 3 + step]) * distances).sum()))
 
-    objective = method.settings(factor=5.0).for_cell()
-    syn = match(task_of(method), objective, watch=watch)
+    syn = match(with_settings(task_of(method), method.settings(factor=5.0)), watch=watch)
     assert syn.trace.loss == pytest.approx(values, rel=1e-5)
 
 
@@ -384,16 +387,16 @@ def test_a_class_is_made_once_a_cell_and_keeps_its_state_across_the_steps(write)
     made = method.settings._function.made
     made.clear()  # the trial's
     tasks = [three_steps(task_of(method, seed=seed, memory="0.75")) for seed in (0, 1)]
-    images = [method.distill(task, task.spec.settings).images for task in tasks]
+    images = [distilled(method, task).images for task in tasks]
     assert [(loss.calls, loss.memory) for loss in made] == [(3, 0.75), (3, 0.75)]
     assert made[0] is not made[1]
 
     # The second cell is what it is alone: nothing of the first one is left.
-    again = method.distill(tasks[1], tasks[1].spec.settings)
+    again = distilled(method, tasks[1])
     assert torch.equal(again.images, images[1])
     # The state counts: without memory the same loss leads elsewhere.
-    forgetful = tasks[1].spec.settings.changed(memory=0.0)
-    assert not torch.equal(method.distill(tasks[1], forgetful).images, images[1])
+    forgetful = with_settings(tasks[1], tasks[1].settings.changed(memory=0.0))
+    assert not torch.equal(distilled(method, forgetful).images, images[1])
 
 
 def test_the_average_that_a_class_keeps_is_the_one_over_the_steps(write):
@@ -405,7 +408,7 @@ def test_the_average_that_a_class_keeps_is_the_one_over_the_steps(write):
         means.append(mean if not means else 0.5 * means[-1] + 0.5 * mean)
         values.append(float((means[-1] - syn.mean(1)).square().sum()))
 
-    assert match(task, task.spec.settings.for_cell(), watch=watch).trace.loss == pytest.approx(values)
+    assert match(task, watch=watch).trace.loss == pytest.approx(values)
     assert len(values) == 3
 
 
@@ -413,7 +416,7 @@ def test_a_class_may_keep_state_and_ask_for_the_context(write):
     method = find_method(write(BOTH, "Both"))
     task = three_steps(task_of(method))
     for _ in range(2):  # a second cell with the steps of the first would fail its assertion
-        assert len(method.distill(task, task.spec.settings).trace.loss) == 3
+        assert len(distilled(method, task).trace.loss) == 3
 
 
 def test_a_loss_of_the_second_form_is_tried_before_work_starts(write):
@@ -437,6 +440,89 @@ def test_a_loss_of_the_second_form_is_tried_before_work_starts(write):
 )
 def test_a_setting_that_cannot_be_is_refused(write, source, complaint):
     assert complaint in refusal(write(source, "bad"))
+
+
+# ---- what a loss declares: whether it works class by class, and its state ----
+
+DECLARED = """
+import functools
+import torch
+from bench import FeatureLoss, StatefulLoss, by_class
+
+def undeclared(real, syn, *, generator, power: float = 2.0):
+    return (real.mean(1) - syn.mean(1)).abs().pow(power).sum(1)
+
+@by_class
+def function(real, syn, *, generator, context, power: float = 2.0):
+    return undeclared(real, syn, generator=generator, power=power)
+
+class Undeclared:
+    def __init__(self, power: float = 2.0):
+        self.power = power
+    def __call__(self, real, syn, *, generator):
+        return undeclared(real, syn, generator=generator, power=self.power)
+
+@by_class
+class Kind(Undeclared):
+    pass
+
+class Stateful(StatefulLoss):
+    def __init__(self, power: float = 2.0):
+        self.add_state("mean", torch.zeros(()))
+        self.power = power
+    def __call__(self, real, syn, *, generator):
+        self.mean = (self.mean + real.mean(1)) / 2
+        return (self.mean - syn.mean(1)).abs().pow(self.power).sum(1)
+
+@by_class
+class Both(Stateful):
+    pass
+
+class WithStateDict(Undeclared):
+    def state_dict(self):
+        return {}
+    def load_state_dict(self, state):
+        pass
+
+@by_class
+class Settings(FeatureLoss):
+    power: float = 2.0
+    def __call__(self, real, syn, *, generator):
+        return undeclared(real, syn, generator=generator, power=self.power)
+
+bound = functools.partial(undeclared, power=3.0)
+bound_by_class = by_class(functools.partial(undeclared, power=3.0))
+instance = Undeclared()
+module = torch.nn.Identity()
+module.forward = undeclared
+"""
+WORKS_BY_CLASS = ("function", "Kind", "Settings", "bound_by_class")
+ONE_RANK = ("undeclared", "Stateful", "Both", "WithStateDict", "bound", "module")
+BEGINS_ANEW = ("Undeclared", "instance")
+
+
+@pytest.mark.parametrize("name", [*WORKS_BY_CLASS, *ONE_RANK, *BEGINS_ANEW])
+def test_a_loss_is_divided_and_resumed_as_it_declares(write, name):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        text = write(DECLARED, name)
+        method = find_method(text)
+    reason = method.reason_not_divisible(task_of(method).spec, tiny_bundle())
+    assert (reason is None) == (name in WORKS_BY_CLASS), reason
+    assert reason is None or "with the decorator bench.by_class" in reason
+    lines = [str(warning.message) for warning in caught if warning.category is DataWarning]
+    assert len(lines) == (name in BEGINS_ANEW), lines
+    if lines:
+        assert lines[0].startswith(f"--methods {text!r}: the loss does not declare what it keeps from step to step")
+        assert "its cells begin anew after an interruption" in lines[0]
+        assert "valid: the base class bench.StatefulLoss with add_state, or the decorator bench.by_class" in lines[0]
+
+
+@pytest.mark.parametrize("name", ["function", "Kind", "Stateful", "Settings"])
+def test_a_loss_that_declares_something_keeps_its_settings(write, name):
+    method = find_method(write(DECLARED, name))
+    first, other = (distill(method, power=power).images for power in ("2", "1.5"))
+    assert not torch.equal(first, other)
 
 
 # ---- the hash of a loss: its file, and what it imports from beside it ----
@@ -524,7 +610,7 @@ def test_a_folder_named_as_a_part_of_the_suite_is_not_hashed(folder):
     path = folder / "my_loss.py"
     path.write_text("from bench.cells.settings import Positive\n")
     first = code_of(path)
-    (folder / "bench").mkdir()
+    (folder / "bench/cells").mkdir(parents=True)
     (folder / "bench/cells/settings.py").write_text("Positive = 1\n")
     assert code_of(path) == first
 

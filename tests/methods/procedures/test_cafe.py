@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from clouds import central_differences
-from test_contract import task_of
+from tiny_cells import distilled, task_of, with_settings
 
 from bench.errors import UsageError
 from bench.loops.images import class_members, draw_real, normalise, starting_images
@@ -14,7 +14,8 @@ from bench.loops.recorder import Recorder
 from bench.loops.training import Trainer
 from bench.networks.weights import Weights
 from methods import METHODS
-from methods.procedures.cafe import Aligner, LayerAlignment, Watch, align_features, alignment, discrimination
+from methods.procedures.cafe import LayerAlignment
+from methods.procedures.cafe_loop import AccuracyWindow, Aligner, alignment, discrimination
 
 PUBLISHED = {
     "iterations": 2000,
@@ -40,7 +41,7 @@ def noise(*shape, seed=1):
 
 def aligner(**changes):
     settings = LayerAlignment(iterations=2, real_batch=5, query_batch=7, lr_images=1e-3)
-    return Aligner(task_of(METHODS["cafe"]), settings.changed(**changes))
+    return Aligner(with_settings(task_of(METHODS["cafe"]), settings.changed(**changes)))
 
 
 # ---- the loss ----
@@ -115,7 +116,7 @@ def test_distilling_is_the_published_algorithm():
     settings = LayerAlignment(
         iterations=2, real_batch=5, query_batch=4, outer_limit=2, inner_limit=2, lr_images=1e-3, lr_network=0.5
     )
-    syn = align_features(task, settings)
+    syn = distilled(METHODS["cafe"], with_settings(task, settings))
     network, bundle, streams = task.network("convnet"), task.bundle, task.streams
     start = starting_images(task, "noise")
     images = start.images.double().unflatten(0, (3, 2)).requires_grad_()
@@ -159,10 +160,13 @@ def test_the_learning_rate_is_halved_three_times():
     )
 
 
-def test_a_watch_gives_the_range_of_the_last_accuracies():
-    watch = Watch(3)
-    assert [watch.spread(value) for value in (0.1, 0.5)] == [None, None]
-    assert [watch.spread(value) for value in (0.4, 0.45, 0.4)] == pytest.approx([0.4, 0.1, 0.05])
+def test_a_window_gives_the_range_of_the_last_accuracies():
+    window, ranges = AccuracyWindow(3), []
+    for accuracy in (0.1, 0.5, 0.4, 0.45, 0.4):
+        window.add(accuracy)
+        ranges.append(window.range)
+    assert ranges[:2] == [None, None]
+    assert ranges[2:] == pytest.approx([0.4, 0.1, 0.05])
 
 
 def scripted(monkeypatch, values):
@@ -176,7 +180,7 @@ def scripted(monkeypatch, values):
 def test_training_is_on_the_images_as_they_are_at_that_time(monkeypatch):
     loop, trained_on = aligner(outer_limit=3, inner_limit=1, lr_images=1.0), []
     monkeypatch.setattr(Trainer, "epoch", lambda self, images, *rest: trained_on.append(images.clone()))
-    loop.iteration(0, Recorder(loop.task, 1, loop.images, loop.optimizer))
+    loop.iteration(0, Recorder(loop.task, 1, loop.images))
     first, second = trained_on
     assert first.shape == second.shape == (6, 1, 8, 8)
     assert not torch.equal(first, loop.start.images)
@@ -204,7 +208,7 @@ def test_an_iteration_ends_when_the_accuracy_stands_still(monkeypatch):
     monkeypatch.setattr(Aligner, "train", lambda self, *rest: trained.append(1))
     trained = []
     scripted(monkeypatch, [0.2, 0.4, 0.5, 0.52, 0.53, 0.53])  # .50 .52 .53 range over .03, and nothing before does
-    loop.iteration(0, Recorder(loop.task, 1, loop.images, loop.optimizer))
+    loop.iteration(0, Recorder(loop.task, 1, loop.images))
     assert loop.counters["steps"] == 5
     assert len(trained) == 4  # between the steps, not after the last
 
@@ -213,7 +217,7 @@ def test_an_iteration_ends_at_its_limit_where_the_accuracy_does_not(monkeypatch)
     loop = aligner(window=3, outer_limit=6)
     monkeypatch.setattr(Aligner, "train", lambda self, *rest: None)
     scripted(monkeypatch, [0.1, 0.9] * 50)
-    loop.iteration(0, Recorder(loop.task, 1, loop.images, loop.optimizer))
+    loop.iteration(0, Recorder(loop.task, 1, loop.images))
     assert loop.counters["steps"] == 6
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from clouds import central_differences
-from methods.procedures.dsa import SiameseGradientMatching
-from test_contract import task_of
+from tiny_cells import distilled, task_of, with_settings
 
 from bench.cells.grid import make_specs
 from bench.cells.protocol import PROFILES
@@ -15,18 +14,12 @@ from bench.loops.images import class_members, draw_real, initial_images, normali
 from bench.loops.training import Trainer
 from bench.machine.compute import Compute
 from bench.machine.kernels import function_of
-from bench.networks.network import fit
+from bench.networks.fitting import fit
 from bench.networks.weights import Weights
 from datasets import DATASETS
 from methods import METHODS
-from methods.procedures.gradient import (
-    GradientMatching,
-    class_loss,
-    gradient_distance,
-    match_gradients,
-    matched_weights,
-    real_gradients,
-)
+from methods.procedures.gradient import GradientMatching, SiameseGradientMatching
+from methods.procedures.gradient_loop import class_loss, gradient_distance, matched_weights, real_gradients
 
 
 def double(weights):
@@ -42,6 +35,11 @@ def small_network(*, width=3):
 
 def noise(*shape, seed=1):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def distill(task, settings):
+    """Return what a task's method makes of it with these settings."""
+    return distilled(METHODS[task.spec.method], with_settings(task, settings))
 
 
 def distance_of_numbers(real, syn):
@@ -174,7 +172,7 @@ def test_distilling_is_the_published_algorithm(name, outer, inner):
     kind = {"dc": GradientMatching, "dsa": SiameseGradientMatching}[name]
     settings = kind(iterations=2, outer=outer, inner=inner, real_batch=5, lr_images=0.05, lr_network=0.5)
     task = task_of(METHODS[name])
-    syn = match_gradients(task, settings)
+    syn = distill(task, settings)
     images, losses = published_algorithm(task, settings, outer=outer, inner=inner)
     assert syn.trace.loss == pytest.approx(losses, rel=2e-3)
     moved = (images - starting_images(task, settings.start).images).abs().max()
@@ -186,7 +184,7 @@ def test_the_network_is_trained_between_the_outer_steps_alone(monkeypatch):
     monkeypatch.setattr(Trainer, "epoch", lambda self, *rest: epochs.append(1) or epoch(self, *rest))
     for outer, count in ((1, 0), (3, 2 * 2 * 4)):
         epochs.clear()
-        match_gradients(task_of(METHODS["dc"]), GradientMatching(iterations=2, outer=outer, inner=4, real_batch=4))
+        distill(task_of(METHODS["dc"]), GradientMatching(iterations=2, outer=outer, inner=4, real_batch=4))
         assert len(epochs) == count
 
 
@@ -195,7 +193,7 @@ def test_the_network_is_trained_on_the_images_as_they_are_at_that_time(monkeypat
     monkeypatch.setattr(Trainer, "epoch", lambda self, images, *rest: trained_on.append(images.clone()))
     settings = GradientMatching(iterations=1, outer=3, inner=1, real_batch=4, lr_images=1.0)
     task = task_of(METHODS["dc"])
-    syn = match_gradients(task, settings)
+    syn = distill(task, settings)
     start, (first, second) = starting_images(task, settings.start), trained_on
     for earlier, later in ((start.images, first), (first, second), (second, syn.images)):
         assert earlier.shape == later.shape
@@ -206,7 +204,7 @@ def test_the_network_is_trained_on_the_images_as_they_are_at_that_time(monkeypat
 def test_the_gradients_of_another_network_are_matched(name):
     settings = GradientMatching(iterations=2, outer=2, inner=2, real_batch=4)
     task = task_of(METHODS["dc"])
-    syn, usual = (match_gradients(task, settings.changed(network=network)) for network in (name, "convnet"))
+    syn, usual = (distill(task, settings.changed(network=network)) for network in (name, "convnet"))
     assert syn.images.shape == usual.images.shape
     assert syn.images.isfinite().all()
     assert not torch.equal(syn.images, usual.images)
@@ -215,15 +213,15 @@ def test_the_gradients_of_another_network_are_matched(name):
 def test_matching_lowers_the_loss():
     task = task_of(METHODS["dc"])
     settings = GradientMatching(iterations=60, outer=1, inner=1, real_batch=12, lr_images=0.1, start="real")
-    loss = match_gradients(task, settings).trace.loss
+    loss = distill(task, settings).trace.loss
     assert sum(loss[-10:]) < 0.9 * sum(loss[:10])
 
 
 def test_dsa_starts_where_matching_does_and_dc_from_the_engine_s_noise():
     task = task_of(METHODS["dsa"])
-    assert torch.equal(match_gradients(task, SiameseGradientMatching(iterations=0)).images, initial_images(task).images)
+    assert torch.equal(distill(task, SiameseGradientMatching(iterations=0)).images, initial_images(task).images)
     drawn = torch.randn(6, 1, 8, 8, generator=task.streams.generator("noise"))
-    assert torch.equal(match_gradients(task, GradientMatching(iterations=0)).images, drawn)
+    assert torch.equal(distill(task, GradientMatching(iterations=0)).images, drawn)
 
 
 # ---- the schedules ----
@@ -281,7 +279,7 @@ def test_the_short_budget_goes_by_ipc_and_what_is_set_stands(ipc, loops):
 
 def test_a_cell_of_the_profile_cpu_has_the_numbers_of_its_ipc():
     source = DATASETS["digits"]
-    common = {"sources": [source], "data": {}, "ipcs": [1, 10], "seeds": [0], "protocol": PROFILES["cpu"], "precision": "fp32"}
+    common = {"sources": [source], "ipcs": [1, 10], "seeds": [0], "protocol": PROFILES["cpu"], "precision": "fp32"}
     for name in ("dc", "dsa"):
         method = METHODS[name]
         specs = make_specs(methods=[(method, method.resolve({"inner": "4"}, profile="cpu"))], **common)

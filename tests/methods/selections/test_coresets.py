@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from clouds import generator
-from test_contract import PROTOCOL, task_of, tiny_bundle
+from tiny_cells import PROTOCOL, distilled, prepared, task_of, tiny_bundle
 
 from bench.cells.protocol import PROFILES
 from bench.errors import DistillationError
@@ -14,12 +14,14 @@ from bench.loops.images import normalise
 from bench.loops.training import Trainer
 from bench.types import Split
 from methods import METHODS
-from methods.selections.coreset import Coreset
+from methods.selections.coreset import select
 from methods.selections.herding import herding
 from methods.selections.kcenter import kcenter
 from methods.selections.kmeans import kmeans, nearest_rows
 
-RULES = {name: method.rule for name, method in METHODS.items() if isinstance(method, Coreset)}
+RULES = {
+    name: method.procedure.args[0] for name, method in METHODS.items() if getattr(method.procedure, "func", None) is select
+}
 every_rule = pytest.mark.parametrize("name", RULES)
 clouds = pytest.mark.parametrize("seed", range(5))
 
@@ -65,7 +67,7 @@ def test_kmeans_takes_the_row_nearest_to_the_mean_of_each_cluster(seed):
     groups = [corner + torch.rand(7, 4, generator=generator(seed * 10 + index)) for index, corner in enumerate(corners)]
     expected = set()
     for index, group in enumerate(groups):
-        expected.add(7 * index + min((distance(group.mean(0), row), place) for place, row in enumerate(group))[1])
+        expected.add(7 * index + min((distance(group.mean(0), row), row_index) for row_index, row in enumerate(group))[1])
     assert set(kmeans(torch.cat(groups), 4, generator=generator(seed)).tolist()) == expected
 
 
@@ -116,7 +118,7 @@ def uneven(method, **texts):
 
 
 def class_features(task, epochs):
-    """Return each class's features under the network that the selection is to train, and that class's indices."""
+    """Return each class's features under the network that is to be prepared, and that class's indices."""
     train = task.bundle.train
     images = normalise(train.images, task.bundle)
     network = task.network("convnet")
@@ -131,7 +133,7 @@ def class_features(task, epochs):
 @every_rule
 def test_a_method_selects_by_features_of_a_network_trained_on_the_whole_set(name):
     task = uneven(METHODS[name], epochs="3")
-    syn = METHODS[name].distill(task, task.spec.settings)
+    syn = distilled(METHODS[name], task)
     features, members = class_features(task, 3)
     expected = []
     for label, (rows, index) in enumerate(zip(features, members, strict=True)):
@@ -151,24 +153,36 @@ def test_a_rule_sees_one_class_at_a_time_under_a_network_of_so_many_epochs(text,
         features_by_class.append(features)
         return torch.tensor([1, 0])
 
-    syn = replace(METHODS["herding"], rule=rule).distill(task, task.spec.settings)
+    syn = select(rule, prepared(METHODS["herding"], task))
     expected, members = class_features(task, epochs)
     for features, rows in zip(features_by_class, expected, strict=True):
         torch.testing.assert_close(features, rows, atol=1e-5, rtol=1e-4)
-    order = [int(index[place]) for index in members for place in (1, 0)]
+    order = [int(index[row]) for index in members for row in (1, 0)]
     assert torch.equal(syn.images, normalise(task.bundle.train.images[order], task.bundle))
 
 
-def test_training_is_part_of_the_seconds_and_reported_while_it_goes_on():
+def test_training_is_prepared_and_reported_while_it_goes_on_and_is_no_part_of_the_cell_s_seconds():
     reports = []
     task = replace(task_of(METHODS["kcenter"], epochs="2"), report=reports.append)
-    trace = METHODS["kcenter"].distill(task, task.spec.settings).trace
-    assert set(trace.seconds) == {"features", "loss"}
-    assert trace.seconds["features"] > trace.seconds["loss"] > 0
-    assert (trace.loss, trace.iteration_seconds) == ((), ())
-    assert set(trace.kernels) == {"selection training", "selection features"}
+    task = prepared(METHODS["kcenter"], task)
     assert [progress.done for progress in reports] == [0, 36, 72]  # a batch an epoch; `step` trains one epoch more than named
-    assert {(progress.stage, progress.total) for progress in reports} == {("distill", 108)}
+    assert {(progress.stage, progress.total) for progress in reports} == {("prepare", 108)}
+    reports.clear()
+    trace = METHODS["kcenter"].procedure(task).trace
+    assert reports == []
+    assert set(trace.seconds) == {"features", "loss"}
+    assert all(seconds > 0 for seconds in trace.seconds.values())
+    assert (trace.loss, trace.iteration_seconds) == ((), ())
+    assert set(trace.kernels) == {"selection features"}
+
+
+def test_all_rules_ask_for_one_network_at_a_seed_and_number_of_epochs():
+    def hashes(**options):
+        specs = [METHODS[name].artefacts(task_of(METHODS[name], **options).spec) for name in RULES]
+        return {artefact.hash for artefacts in specs for artefact in artefacts}
+
+    assert [len(hashes(**options)) for options in ({}, {"seed": 1}, {"epochs": "4"})] == [1, 1, 1]
+    assert len(hashes() | hashes(seed=1) | hashes(epochs="4") | hashes(network="lenet")) == 4
 
 
 def test_a_network_that_diverges_is_an_error():
@@ -176,7 +190,7 @@ def test_a_network_that_diverges_is_an_error():
     protocol = task.spec.protocol.changed(whole=task.whole.changed(lr=1e30))
     diverging = replace(task, spec=task.spec.model_copy(update={"protocol": protocol}))
     with pytest.raises(DistillationError, match="no finite numbers"):
-        METHODS["herding"].distill(diverging, task.spec.settings)
+        distilled(METHODS["herding"], diverging)
 
 
 @every_rule
@@ -193,6 +207,6 @@ def test_the_features_may_be_another_network_s():
         widths.append(features.shape[1])
         return herding(features, count, generator=generator)
 
-    syn = replace(METHODS["herding"], rule=rule).distill(task, task.spec.settings)
+    syn = select(rule, prepared(METHODS["herding"], task))
     assert set(widths) == {task.network("lenet").features_dim}
     assert syn.images.shape == (6, 1, 8, 8)  # of the dataset's size, though LeNet sees them enlarged

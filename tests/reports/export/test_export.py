@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bench.cells.protocol import PROFILES
 from bench.errors import UsageError
 from bench.records.record import RunRecord
 from bench.records.storage import write_images, write_record
+from bench.sets import read_set
 from bench.types import Bundle, Split, SyntheticSet
 from reports import __main__ as command
 from reports.export.export import FORMS, export
@@ -32,13 +34,15 @@ def images_of(seed: int, *, ipc: int = 2) -> torch.Tensor:
     return torch.randn(3 * ipc, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
 
 
-def store(out: Path, made: RunRecord, images: torch.Tensor, *, hash_of: RunRecord | None = None) -> RunRecord:
+def store(
+    out: Path, made: RunRecord, images: torch.Tensor, *, hash_of: RunRecord | None = None, lr: float | None = None
+) -> RunRecord:
     """Write a record with its images, as the runner does."""
     labels = torch.arange(3).repeat_interleave(len(images) // 3)
     bundle = Bundle(made.spec.dataset, EMPTY, EMPTY, CLASSES, MEAN, STD)
     spec = (hash_of or made).spec
-    digest = write_images(out / "records" / made.images_name, spec, SyntheticSet(images, labels), bundle)
-    made = made.model_copy(update={"images": {made.images_name: digest}})
+    digest = write_images(out / "records" / made.images_name, spec, SyntheticSet(images, labels, lr=lr), bundle)
+    made = made.model_copy(update={"images": {made.images_name: digest}, "lr": lr})
     write_record(out / "records", made)
     return made
 
@@ -154,6 +158,24 @@ def test_torchvision_reads_pictures_in_the_order_of_classes(out):
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_every_form_keeps_a_learned_learning_rate_of_each_seed(tmp_path, form):
+    rates = {0: 0.0123, 1: 0.2}
+    for seed, lr in rates.items():
+        store(tmp_path, record("dm", dataset="clothes", ipc=2, seed=seed), images_of(seed), lr=lr)
+    (path,) = export(tmp_path, form, log=io.StringIO())
+    assert {each.seed: each.lr for each in read_set(path).distillations} == rates
+    if form == "parquet":
+        assert "- learning rate of training on each seed: 0.0123, 0.2" in (path / "README.md").read_text()
+
+
+def test_a_set_without_a_learning_rate_has_no_field_for_it(out):
+    assert "lr" not in torch.load(export(out, "dc-pt")[1], weights_only=True)
+    with np.load(export(out, "npz")[1]) as file:
+        assert "lr" not in file.files
+    assert "learning rate" not in (export(out, "parquet")[1] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_second_export_takes_the_place_of_the_first(out, form):
     assert export(out, form) == (paths := export(out, form))
     (out / "records" / f"{record('dm', dataset='clothes', ipc=2, seed=1).hash}.json").unlink()
@@ -186,20 +208,20 @@ def test_what_is_left_out_is_named(out):
     assert torch.load(paths[0], weights_only=True)["seeds"] == [0]
     assert torch.equal(torch.load(paths[1], weights_only=True)["data"][0][0], images_of(0))
     lines = log.getvalue().splitlines()
-    for part in (
+    for reason in (
         f"({other_rate.hash}) at another rate of the step",
         f"({missing.hash}): {out / 'records' / missing.images_name} is not there",
         f"({wrong.hash}): {out / 'records' / wrong.images_name} holds the images of another cell",
     ):
-        assert sum(part in line for line in lines) == 1, lines
+        assert sum(reason in line for line in lines) == 1, lines
     assert len(lines) == 3
 
 
 def test_names_that_are_no_file_names(out, tmp_path):
     for name in ("folder:/data/my set", "folder:/data/my-set", f"folder:/{'long' * 90}"):
         store(out, with_spec(record("dm", ipc=2), dataset=name), images_of(3))
-    paths = export(out, "npz", target=tmp_path / "deep" / "place")
-    assert all(path.parent == tmp_path / "deep" / "place" and path.is_file() for path in paths)
+    paths = export(out, "npz", target=tmp_path / "deep" / "folder")
+    assert all(path.parent == tmp_path / "deep" / "folder" and path.is_file() for path in paths)
     assert len(set(paths)) == 5
     assert "folder-data-my-set_ipc2_dm.npz" in {path.name for path in paths}
 
@@ -229,15 +251,11 @@ def test_mistakes(out, tmp_path, capsys):
         assert stderr.count("\n") == 1
 
 
-def test_an_export_that_fails_leaves_the_earlier_one(out, monkeypatch):
+def test_an_export_that_fails_leaves_the_earlier_one(out):
     folder = export(out, "png", log=io.StringIO())[0]
     before = {path: path.read_bytes() for path in folder.rglob("*.png")}
-
-    def fail(*arguments):
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr("reports.export.export.write_pictures", fail)
+    os.mkfifo(folder / "pipe")  # not of an export, so it is to be kept, but it cannot be copied
     with pytest.raises(UsageError, match="cannot be written"):
-        export(out, "png")
+        export(out, "png", log=io.StringIO())
     assert {path: path.read_bytes() for path in folder.rglob("*.png")} == before
     assert len(before) == 3

@@ -10,57 +10,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from made_records import evaluation, record, with_checkpoints, with_protocol
+from made_records import ODD, odd, record, rich, with_checkpoints, with_protocol
 from PIL import Image
 
 from methods import METHODS
-from reports.figures import drawing, figures
+from reports.figures import figures
 from reports.figures.accuracy import draw as accuracy_drawings
-from reports.figures.figure import FORMATS, STYLE, write_figure
+from reports.figures.figure import FORMATS, STYLE, WRITTEN, write_figure
 from reports.figures.pareto import draw as pareto_drawings
-from reports.figures.pareto import points
 from reports.figures.style import palette
 from reports.frames.names import Column
 from reports.frames.results import Results
-
-ODD = ("$_$", r"\frac{a}{", "a_b^c $x$", "100 %", "<b>&amp;</b>", 'ünï, "q"', "$$")
-
-
-PLACES = ("fashionmnist", "mnist", "own", "random", "dm", "kr", "emd", "sinkhorn")
+from reports.statistics.curves import points
 
 
-def odd_name(of):
-    return ODD[PLACES.index(of) % len(ODD)] if of in PLACES else ODD[-1]
-
-
-def odd(made):
-    """Return the record with names that are commands elsewhere: of its dataset, its method, and its networks."""
-    name, dataset = odd_name(made.spec.method), odd_name(made.spec.dataset)
-    evaluations = tuple(
-        one.model_copy(update={"facts": one.facts.model_copy(update={"label": f"{one.network} {name}"})})
-        for one in made.evaluations
-    )
-    changes = {"dataset_label": dataset, "method": made.method.model_copy(update={"label": f"{name} {made.spec.method}"})}
-    return made.model_copy(update={**changes, "evaluations": evaluations})
-
-
-def rich():
-    """Return records for which every figure has something: several datasets, IPCs, seeds, rates, networks, checkpoints."""
-    networks = (evaluation("convnet", (70.0, 71.0)), evaluation("mlp", (50.0, 52.0)))
-    records = []
-    for place, (dataset, ipc) in enumerate((name, ipc) for name in ("fashionmnist", "mnist", "own") for ipc in (1, 10)):
-        for number, method in enumerate(("random", "dm", "kr", "emd")):
-            for seed in (0, 1):
-                accuracies = (60.0 + place + number + seed, 61.0 + place + number)
-                made = record(method, dataset=dataset, ipc=ipc, seed=seed, accuracies=accuracies, rate=0.05)
-                records.append(with_checkpoints(made, {2: (40.0, 41.0), 5: (50.0, 51.0)}) if number and not place else made)
-    records += [record("kr", rate=rate, seed=seed, accuracies=(60.0, 61.0)) for rate in (0.01, 0.2) for seed in (0, 1)]
-    return [*records, record("sinkhorn", evaluations=networks)]
-
-
-def written(records, folder, name=None):
-    made = Results.of(records)
-    return [one for figure in figures() if name in (None, figure.name) for one in write_figure(figure, made, folder)]
+def written(records, folder, name=None, *, formats=WRITTEN):
+    results = Results.of(records)
+    shown = [figure for figure in figures() if name in (None, figure.name)]
+    return [picture for figure in shown for picture in write_figure(figure, results, folder, formats)]
 
 
 def test_every_figure_says_what_it_is():
@@ -73,25 +40,27 @@ def test_every_figure_says_what_it_is():
 
 
 def test_every_figure_is_written_in_all_formats_with_its_numbers_whatever_the_names(tmp_path, monkeypatch):
-    monkeypatch.setitem(STYLE, "svg.fonttype", "none")  # texts stay texts
+    monkeypatch.setitem(STYLE, "svg.fonttype", "none")  # strings stay strings
     records = [odd(made) for made in rich()]
     pictures = written(records, tmp_path)
     assert {picture.figure.name for picture in pictures} == {figure.name for figure in figures()}
     stems = [picture.stem for picture in pictures]
     assert len(stems) == len(set(stems))
     assert {path.name for path in tmp_path.iterdir()} == {f"{stem}.{form}" for stem in stems for form in (*FORMATS, "csv")}
-    texts = set()
-    for stem in stems:
+    strings = set()
+    for stem, figure in ((picture.stem, picture.figure) for picture in pictures):
         assert len(pd.read_csv(tmp_path / f"{stem}.csv"))
-        texts |= set(ElementTree.parse(tmp_path / f"{stem}.svg").getroot().itertext())
+        own = set(ElementTree.parse(tmp_path / f"{stem}.svg").getroot().itertext())
+        assert figure.name == "timing" or any("test accuracy" in string for string in (*own, figure.caption)), stem
+        strings |= own
         assert (tmp_path / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
         with Image.open(tmp_path / f"{stem}.png") as picture:
             assert picture.width > 200
     assert plt.get_fignums() == []  # none is left open
     for name in ODD:
-        assert any(name in text for text in texts), name
+        assert any(name in string for string in strings), name
     # With mathtext off, tick labels of matplotlib's own logarithms would be shown as formulas.
-    assert [text for text in texts if "mathdefault" in text] == []
+    assert [string for string in strings if "mathdefault" in string] == []
 
 
 SINGLE = {
@@ -110,7 +79,7 @@ SINGLE = {
 @pytest.mark.filterwarnings("error")
 def test_no_figure_fails_on_a_single_record(tmp_path, name):
     made = SINGLE[name]
-    names = {picture.figure.name for picture in written([odd(made)], tmp_path)}
+    names = {picture.figure.name for picture in written([odd(made)], tmp_path, formats=("svg",))}
     assert "accuracy" in names
     assert ("answer" in names) == (made.spec.protocol.match is not None)
     assert ("learning_curves" in names) == bool(made.checkpoints)
@@ -126,12 +95,12 @@ def test_the_same_records_give_the_same_files(tmp_path):
 
 
 def test_the_bars_have_published_values_where_there_are_any(tmp_path):
-    written([record(), record("emd"), record(dataset="digits")], tmp_path, "accuracy")
+    written([record(), record("emd"), record(dataset="digits")], tmp_path, "accuracy", formats=("csv",))
     digits, fashion = pd.read_csv(tmp_path / "accuracy_1.csv"), pd.read_csv(tmp_path / "accuracy_2.csv")
     assert digits["published"].isna().all()
     here = fashion[fashion["ipc"] == 1].set_index("method")["published"].to_dict()
     assert here == {"dm": 70.7, "emd": pytest.approx(np.nan, nan_ok=True)}
-    # Of the methods that were run, what was published for IPCs that were not stands there too, without a bar.
+    # Of the methods that were run, published values of IPCs that were not run are there too, without a bar.
     others = fashion[fashion["ipc"] != 1]
     assert others[["ipc", "method", "published"]].to_numpy().tolist() == [[10, "dm", 83.5], [50, "dm", 88.1]]
     assert others["mean"].isna().all()
@@ -144,15 +113,15 @@ def test_the_bar_of_another_protocol_is_hatched():
     assert run["compared"].to_dict() == {"random": False, "dm": True, "kr": True}
     (axes,) = picture.canvas.axes
     assert {bar.get_height(): bool(bar.get_hatch()) for bar in axes.patches} == {60.0: True, 70.0: False, 71.0: False}
-    marks = [text.get_text() for text in picture.canvas.legends[0].get_texts()]
+    marks = [label.get_text() for label in picture.canvas.legends[0].get_texts()]
     assert marks[-2:] == ["published", "another protocol"]
 
 
 def test_the_sensitivity_figure_appears_where_rates_differ_and_says_what_each_loss_loses(tmp_path):
     rates = {0.01: (60.0, 61.0), 0.05: (70.0, 71.0), 0.25: (65.0, 66.0)}
     records = [record("dm", rate=rate, seed=seed, accuracies=of) for rate, of in rates.items() for seed in (0, 1)]
-    assert written(records[2:4], tmp_path, "rates") == []
-    assert len(written(records, tmp_path, "rates")) == 1
+    assert written(records[2:4], tmp_path, "rates", formats=("csv",)) == []
+    assert len(written(records, tmp_path, "rates", formats=("csv",))) == 1
     frame = pd.read_csv(tmp_path / "rates.csv")
     assert list(frame["rate"]) == [0.01, 0.05, 0.25]
     assert list(frame["below_best"]) == [10.0, 0.0, 5.0]
@@ -162,7 +131,7 @@ def test_the_sensitivity_figure_appears_where_rates_differ_and_says_what_each_lo
 def test_the_learning_curves_are_the_checkpoints_and_the_end(tmp_path):
     made = with_checkpoints(record(accuracies=(70.0, 71.0)), {2: (40.0, 41.0), 5: (50.0, 51.0)})
     made = made.model_copy(update={"loss": tuple(float(10 - step) for step in range(10))})
-    (picture,) = written([made, record("kr")], tmp_path, "learning_curves")
+    (picture,) = written([made, record("kr")], tmp_path, "learning_curves", formats=("csv",))
     frame = pd.read_csv(tmp_path / f"{picture.stem}.csv")
     accuracy = frame[frame["quantity"] == "accuracy"]
     assert list(zip(accuracy["iteration"], accuracy["seconds"], accuracy["value"], strict=True)) == [
@@ -179,7 +148,7 @@ def test_the_learning_curves_are_the_checkpoints_and_the_end(tmp_path):
 def test_the_pareto_plot_has_points_at_equal_seconds(tmp_path):
     slow = record("kr").model_copy(update={"seconds": {"features": 5.0, "total": 6.0}})
     records = [with_checkpoints(made, {2: (40.0, 41.0), 5: (50.0, 51.0)}) for made in (record("dm"), slow)]
-    written(records, tmp_path, "pareto")
+    written(records, tmp_path, "pareto", formats=("csv",))
     frame = pd.read_csv(tmp_path / "pareto_1.csv")
     equal = frame[frame["at"] == "equal seconds"].set_index("method")
     assert equal["accuracy"].to_dict() == {"dm": 70.5, "kr": 50.5}  # within DM's three seconds
@@ -227,31 +196,9 @@ def test_a_column_has_one_color_in_all_figures_and_in_reports_of_other_methods()
         assert palette([column], results) == palette([column], others) == {column: every[column]}
 
 
-def test_processes_draw_the_same_figures(tmp_path, monkeypatch):
-    monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
-    results = Results.of(rich())
-    for name, many in (("here", 10_000), ("processes", 1)):
-        monkeypatch.setattr(drawing, "MANY", many)
-        (tmp_path / name).mkdir()
-        with drawing.figures_drawn(results, tmp_path / name, ("svg", "csv")) as drawn:
-            names = [[picture.stem for picture in pictures] for pictures in drawn]
-        assert sum(map(len, names)) == len(list((tmp_path / name).glob("*.svg"))) > len(figures())
-        assert [stem.split("_")[0] for (stem, *_) in names] == [figure.name.split("_")[0] for figure in figures()]
-    for path in (tmp_path / "here").iterdir():
-        assert path.read_bytes() == (tmp_path / "processes" / path.name).read_bytes()
-
-
-def test_a_figure_that_fails_in_a_process_fails_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
-    monkeypatch.setattr(drawing, "MANY", 1)
-    results = Results.of([record("random", dataset=dataset) for dataset in ("mnist", "own")])
-    with pytest.raises(OSError, match="none"), drawing.figures_drawn(results, tmp_path / "none", ("csv",)) as drawn:
-        list(drawn)
-
-
 def test_the_figure_of_the_documentation_is_one(tmp_path):
-    text = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    document = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", document, flags=re.DOTALL)
     module = {}
     exec(block, module)
     made = with_checkpoints(record(), {2: (40.0, 41.0)})

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from made_records import evaluation, record, with_checkpoints, with_spec
+from made_records import evaluation, method_facts, record, with_checkpoints, with_spec
 
-import run_all
 from bench.cells.grid import make_specs
-from bench.records.record import MethodFacts, RunRecord
+from bench.command.command import parse
+from bench.records.record import RunRecord
+from bench.records.sections import MethodFacts, PreparedFor
 from methods import METHODS
 from reports.frames.results import Results
 from reports.page.cards import decks
-from reports.page.commands import command, needed_file
+from reports.page.commands import command, spelling
+from run_all import SUITE
 
 LOSS = """
 def my_loss(real, syn, *, generator, power: float = 2.0, name: str = "a b"):
@@ -23,11 +25,10 @@ def my_loss(real, syn, *, generator, power: float = 2.0, name: str = "a b"):
 
 def specs_of(arguments):
     """Return the cells that a command line means, and its options."""
-    options = run_all.parse(arguments)
+    options = parse(SUITE, arguments)
     return make_specs(
         methods=options.methods,
         sources=options.sources,
-        data={source.name: "the same images" for source in options.sources},
         ipcs=options.ipcs,
         seeds=options.seeds,
         protocol=options.protocol,
@@ -42,7 +43,7 @@ def stored(spec, **facts):
         hash=spec.hash,
         status="ok",
         spec=spec,
-        method=MethodFacts.of(method) if method else MethodFacts(label=spec.method),
+        method=method_facts(method) if method else MethodFacts(label=spec.method),
         dataset_label=spec.dataset,
         evaluations=(evaluation(),),
     )
@@ -65,7 +66,8 @@ def test_the_command_of_every_method_under_every_profile_gives_its_hash(method, 
     )
     assert specs
     for spec in specs:
-        assert not {"=None", "=True", "=False"} & {word[word.find("=") :] for word in shlex.split(command(stored(spec)))}
+        arguments = shlex.split(command(stored(spec)))
+        assert not {"=None", "=True", "=False"} & {argument[argument.find("=") :] for argument in arguments}
         made, _ = again(stored(spec))
         assert made.hash == spec.hash
         assert made == spec.model_copy(update={"settings": made.settings})
@@ -88,7 +90,7 @@ SETTINGS = {
 @pytest.mark.parametrize("profile", ["quick", "cpu"])
 def test_the_command_names_what_was_set(name, profile):
     arguments = ["--methods", "kr", "--ipc", "10", "--seeds", "0", "--profile", profile, "--precision", "fp32"]
-    (spec,), _ = specs_of([*arguments, *(word for pair in SETTINGS[name] for word in ("--set", pair))])
+    (spec,), _ = specs_of([*arguments, *(argument for pair in SETTINGS[name] for argument in ("--set", pair))])
     made, options = again(stored(spec))
     assert made.hash == spec.hash
     assert made.networks == spec.networks
@@ -107,26 +109,37 @@ def test_the_run_of_a_cell_comes_along():
 
 
 def test_a_users_loss_is_named_by_its_path_and_the_card_says_that_it_is_needed(tmp_path):
-    path = tmp_path / "o'dd $(name), 1" / "loss.py"
+    path = tmp_path / "o'dd $(name) 1" / "loss.py"
     path.parent.mkdir()
     path.write_text(LOSS)
-    text = f"{path.parent}/loss.py:my_loss"
-    text = text.replace(", 1", " 1")  # methods stand with commas between
-    path.parent.rename(tmp_path / "o'dd $(name) 1")
-    (spec,), options = specs_of(["--methods", text, "--ipc", "1", "--set", "my_loss.power=3", "--set", "my_loss.name=x $HOME"])
-    made = stored(spec, method=MethodFacts.of(options.methods[0][0]))
+    typed = f"{path}:my_loss"
+    (spec,), options = specs_of(["--methods", typed, "--ipc", "1", "--set", "my_loss.power=3", "--set", "my_loss.name=x $HOME"])
+    made = stored(spec, method=method_facts(options.methods[0][0]))
     assert again(made)[0].hash == spec.hash
-    assert needed_file(made) == text
+    assert spelling(made) == typed
     (card,) = decks(Results.of([made]), {made.hash: tmp_path}, tmp_path)[0].cards
     warning, *_ = card.warnings
-    assert text in warning
+    assert typed in warning
     assert spec.code in warning
-    assert needed_file(stored(specs_of(["--methods", "dm", "--ipc", "1"])[0][0])) == ""
+    assert spelling(stored(specs_of(["--methods", "dm", "--ipc", "1"])[0][0])) == "dm"
 
 
-def test_a_released_set_is_named_by_its_path():
-    made = record("a_set").model_copy(update={"method": MethodFacts(label="A", citation="set:some where/a_set.pt")})
+SPELLINGS = {
+    "as the record says": (MethodFacts(label="A", citation="Somebody 2025", spelling="set:some where/a_set.pt"), "1234"),
+    "of an old record with a file of the user's": (MethodFacts(label="A", citation="set:some where/a_set.pt"), "1234"),
+}
+
+
+@pytest.mark.parametrize(("facts", "code"), SPELLINGS.values(), ids=SPELLINGS)
+def test_a_released_set_is_named_by_its_path(facts, code):
+    made = with_spec(record("a_set"), code=code).model_copy(update={"method": facts})
     assert shlex.split(command(made))[3] == "set:some where/a_set.pt"
+
+
+@pytest.mark.parametrize("citation", ["set:PATH and file.py:a_set were read", "file.py:a_set"])
+def test_a_citation_is_prose_and_names_nothing(citation):
+    made = record("a_set").model_copy(update={"method": MethodFacts(label="A", citation=citation)})
+    assert shlex.split(command(made))[3] == "a_set"
 
 
 def test_what_keeps_a_command_from_making_the_same_cell_is_said(tmp_path):
@@ -170,8 +183,25 @@ def test_a_card_says_how_the_cell_was_made(tmp_path):
         "torch=2.9",
         "commit=abc",
     )
+    assert not {"preparation", "learning rate of the set"} & set(facts)
     assert card.record == f"../a%20%23b/records/{made.hash}.json"
     assert card.images == (
         (f"../a%20%23b/records/{made.hash}-2.safetensors", "iteration 2"),
         (f"../a%20%23b/records/{made.hash}.safetensors", "the end"),
     )
+
+
+def test_a_card_names_every_metric_what_was_prepared_and_the_learning_rate_of_the_set(tmp_path):
+    measured = evaluation().model_copy(update={"metrics": {"worst_class_accuracy": (40.0, 41.25)}})
+    prepared = {
+        "1": PreparedFor(kind="networks", label="networks of mnist", seconds=12.5, made=True),
+        "2": PreparedFor(kind="trajectories", label="trajectories of mnist", seconds=100.0, made=False),
+    }
+    made = record(evaluations=(measured,)).model_copy(update={"preparation": prepared, "lr": 0.01234567})
+    (card,) = decks(Results.of([made]), {made.hash: tmp_path}, tmp_path)[0].cards
+    facts = dict(card.facts)
+    assert facts["worst class accuracy, ConvNet-3"] == "40.00, 41.25"
+    assert facts["preparation"] == (
+        "112.50 s in all: networks of mnist 12.50, made by this cell; trajectories of mnist 100.00, made for another cell"
+    )
+    assert facts["learning rate of the set"] == "0.0123457"

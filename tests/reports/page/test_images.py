@@ -44,9 +44,9 @@ def test_a_sheet_has_every_pixel_in_its_place(channels):
     covered = np.zeros(picture.shape[:2], bool)
     for row, members in rows.items():
         for column, member in enumerate(members):
-            place = slice(1 + 4 * row, 4 + 4 * row), slice(1 + 3 * column, 3 + 3 * column)
-            covered[place] = True
-            assert (picture[place].reshape(3, 2, channels) == values[member].transpose(1, 2, 0)).all()
+            tile = slice(1 + 4 * row, 4 + 4 * row), slice(1 + 3 * column, 3 + 3 * column)
+            covered[tile] = True
+            assert (picture[tile].reshape(3, 2, channels) == values[member].transpose(1, 2, 0)).all()
     assert (picture[~covered] == 128).all()
     with Image.open(io.BytesIO(png(picture))) as opened:
         assert (np.asarray(opened) == picture).all()
@@ -94,7 +94,7 @@ def test_a_file_that_holds_no_set_is_named_and_the_others_are_drawn(tmp_path, na
     with pytest.raises(ValueError, match=reason):
         read_pixels(path)
     (gallery,), left_out = drawn([good, bad], tmp_path)
-    assert [one.title for one in gallery.sheets] == ["DM"]
+    assert [member.title for member in gallery.sheets] == ["DM"]
     assert len(left_out) == 1
     assert str(path) in left_out[0]
 
@@ -154,14 +154,14 @@ def test_methods_stand_beside_one_another_in_their_order_with_the_seed_that_most
     (first, second), left_out = drawn(records, tmp_path)
     assert left_out == []
     assert (first.ipc, second.ipc) == (1, 10)
-    assert [one.title for one in first.sheets] == ["RANDOM", "DM", "KR", "EMD, seed 2"]
+    assert [member.title for member in first.sheets] == ["RANDOM", "DM", "KR", "EMD, seed 2"]
     assert first.title == "fashionmnist, IPC 1, seed 1"
     assert first.classes == CLASSES
     assert (first.width, first.height) == (1 * 7 + 1, 4 * 7 + 1)
     assert second.width == 10 * 7 + 1
     for gallery in (first, second):
-        for one in gallery.sheets:
-            with Image.open(tmp_path / one.file) as picture:
+        for member in gallery.sheets:
+            with Image.open(tmp_path / member.file) as picture:
                 assert picture.size == (gallery.width, gallery.height)
 
 
@@ -172,9 +172,9 @@ def test_starts_are_shown_once_where_they_were_kept(tmp_path):
         a_set(tmp_path / made.images_name_at(0), seed=100 + (made.spec.method == "emd"))
     a_set(tmp_path / records[0].images_name_at(5), seed=7)  # on the way: neither start nor end
     (gallery,), _ = drawn(records, tmp_path)
-    assert [one.title for one in gallery.sheets] == ["Start of DM, KR", "Start of EMD", "DM", "KR", "EMD"]
-    assert [one.column is None for one in gallery.sheets] == [True, True, False, False, False]
-    assert len({one.file for one in gallery.sheets}) == 5
+    assert [member.title for member in gallery.sheets] == ["Start of DM, KR", "Start of EMD", "DM", "KR", "EMD"]
+    assert [member.column is None for member in gallery.sheets] == [True, True, False, False, False]
+    assert len({member.file for member in gallery.sheets}) == 5
 
 
 def test_sets_of_other_classes_or_sizes_have_a_gallery_of_their_own(tmp_path):
@@ -183,4 +183,4 @@ def test_sets_of_other_classes_or_sizes_have_a_gallery_of_their_own(tmp_path):
     a_set(tmp_path / records[1].images_name, size=8)
     a_set(tmp_path / records[2].images_name, classes=("a", "b"))
     galleries, _ = drawn(records, tmp_path)
-    assert [[one.title for one in gallery.sheets] for gallery in galleries] == [["DM"], ["KR"], ["EMD"]]
+    assert [[member.title for member in gallery.sheets] for gallery in galleries] == [["DM"], ["KR"], ["EMD"]]

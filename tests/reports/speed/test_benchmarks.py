@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_records import record, with_checkpoints
+from made_records import method_facts, record, with_checkpoints
 from PIL import Image
 
 from bench.errors import UsageError
-from bench.records.record import MethodFacts
+from bench.records.sections import MethodFacts
 from bench.records.storage import write_record
 from methods import METHODS
+from reports import __main__ as command
 from reports.frames.published import published as published_values
-from reports.speed.benchmarks import Goal, _reference_iteration, memory_table, speed_table, write_benchmarks
+from reports.speed.benchmarks import Goal, memory_table, reference_iteration, speed_table, write_benchmarks
 from reports.speed.measurements import Measurement, Run, read_benchmarks
 from reports.speed.scaling import Curve, crossover, curves
 
@@ -38,7 +37,7 @@ def rows(text):
 
 
 def curve(loss, sizes, values):
-    return Curve(loss, "n", sizes, tuple(values), MethodFacts.of(METHODS[loss]))
+    return Curve(loss, "n", sizes, tuple(values), method_facts(METHODS[loss]))
 
 
 def law(loss, exponent, factor, sizes=SIZES):
@@ -160,9 +159,12 @@ def test_the_page_and_its_pictures(tmp_path):
     "left_out", [{"group": "scaling"}, {"group": "gemm"}, {"kind": "reference"}, {"group": "dm iteration"}]
 )
 def test_a_part_of_a_run_is_reported(tmp_path, left_out):
-    write_benchmarks(FIXTURE, tmp_path)  # whose pictures must not stay
+    old = tmp_path / "report" / "figures" / "benchmarks_memory.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"of an earlier run")
     text = write_benchmarks(without(tmp_path, **left_out), tmp_path).read_text(encoding="utf-8")
     assert "unknown" in text or left_out == {"group": "scaling"}
+    assert not old.exists() or old.read_bytes() != b"of an earlier run"
     assert (tmp_path / "report" / "figures" / "benchmarks_time.png").exists() == (left_out != {"group": "scaling"})
 
 
@@ -173,7 +175,7 @@ def test_the_page_begins_with_the_time_to_the_published_accuracy(tmp_path):
         made = record(method, dataset="mnist", accuracies=(value + 2,))
         write_record(tmp_path / "records", with_checkpoints(made, {3: (value - 5,), 5: (value,)}))
     write_record(tmp_path / "records", with_checkpoints(record("dm", dataset="cifar10", accuracies=(1.0,)), {5: (1.0,)}))
-    text = write_benchmarks(FIXTURE, tmp_path).read_text(encoding="utf-8")
+    text = write_benchmarks(without(tmp_path, group="scaling"), tmp_path).read_text(encoding="utf-8")
     assert text.index("## Time to the published accuracy") < text.index("## Fast paths beside the plain reference")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in headline_lines(text)]
     table = {(dataset, method): numbers for dataset, _, method, *numbers in rows}
@@ -194,10 +196,10 @@ def headline_lines(text):
 def test_the_reference_of_a_transport_loss_is_its_iteration_and_its_loss():
     run = read_benchmarks(FIXTURE)
     loss = Measurement("emd 256 x 10", "", "reference", 0.75, 1)
-    assert _reference_iteration(Run((*run.measurements, loss), ""), "emd") == 4.5 + 0.75
-    assert _reference_iteration(run, "emd") is None
-    assert _reference_iteration(run, "dm") == 4.5
-    assert _reference_iteration(Run((Measurement("kr iteration", "", "reference", 9.0, 1),), ""), "kr") == 9.0
+    assert reference_iteration(Run((*run.measurements, loss), ""), "emd") == 4.5 + 0.75
+    assert reference_iteration(run, "emd") is None
+    assert reference_iteration(run, "dm") == 4.5
+    assert reference_iteration(Run((Measurement("kr iteration", "", "reference", 9.0, 1),), ""), "kr") == 9.0
 
 
 def test_an_iteration_is_compared_with_dms_of_its_own_size():
@@ -206,7 +208,7 @@ def test_an_iteration_is_compared_with_dms_of_its_own_size():
 
     dm = [measured("dm iteration", 4.0), measured("dm iteration 64 + 1", 1.0), measured("dm iteration 64 + 1", 0.5, "bf16")]
     kr = [measured("kr iteration", 8.0), measured("kr iteration 64 + 1", 1.5), measured("kr iteration 64 + 1", 1.0, "bf16")]
-    rows = {(row.labels[0], row.labels[1]): row.cells[-1].text for row in speed_table(Run((*dm, *kr), "")).rows}
+    rows = {(row.labels[0], row.labels[1]): row.cells[-1].label for row in speed_table(Run((*dm, *kr), "")).rows}
     assert rows["KR iteration, 256 real, IPC 10", "fp32"] == "yes: 2"
     assert rows["KR iteration, 64 real, IPC 1", "fp32"] == "yes: 1.5"
     assert rows["KR iteration, 64 real, IPC 1", "bf16"] == "no: 2"
@@ -214,7 +216,7 @@ def test_an_iteration_is_compared_with_dms_of_its_own_size():
 
 def test_without_checkpoints_the_page_says_how_to_get_them(tmp_path):
     write_record(tmp_path / "records", record())
-    text = write_benchmarks(FIXTURE, tmp_path).read_text(encoding="utf-8")
+    text = write_benchmarks(without(tmp_path, group="scaling"), tmp_path).read_text(encoding="utf-8")
     assert "no record here has checkpoints; `run_all.py --checkpoints" in text
 
 
@@ -226,7 +228,7 @@ def test_records_of_another_folder_and_the_rest_of_the_report_are_kept(tmp_path)
     old = target / "figures" / "benchmarks_old.svg"
     for path in (*kept, old):
         path.write_text("x")
-    page = write_benchmarks(FIXTURE, tmp_path / "a", tmp_path / "b", target=target)
+    page = write_benchmarks(without(tmp_path, group="scaling"), tmp_path / "a", tmp_path / "b", target=target)
     assert page == target / "benchmarks.md"
     assert "| fashionmnist | 1 | DM |" in page.read_text(encoding="utf-8")
     assert all(path.read_text() == "x" for path in kept)
@@ -257,15 +259,14 @@ def test_a_file_that_is_none_is_a_users_mistake(tmp_path, content, message):
     assert not (tmp_path / "report").exists()
 
 
-def test_the_command_line(tmp_path):
-    command = [sys.executable, "-m", "reports", "--out", str(tmp_path), "--benchmarks"]
-    root = HERE.parents[2]
-    good = subprocess.run([*command, str(FIXTURE)], cwd=root, capture_output=True, text=True, check=False)
-    assert (good.returncode, good.stdout) == (0, f"report: {tmp_path / 'report' / 'benchmarks.md'}\n")
-    bad = subprocess.run([*command, str(tmp_path / "none.json")], cwd=root, capture_output=True, text=True, check=False)
-    assert bad.returncode == 2
-    assert bad.stderr.count("\n") == 1
-    assert bad.stderr.startswith("reports: error: --benchmarks")
+def test_the_command_line(tmp_path, capsys):
+    arguments = ["--out", str(tmp_path), "--benchmarks"]
+    assert command.main([*arguments, str(without(tmp_path, group="scaling"))]) == 0
+    assert capsys.readouterr().out == f"report: {tmp_path / 'report' / 'benchmarks.md'}\n"
+    assert command.main([*arguments, str(tmp_path / "none.json")]) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert errors.startswith("reports: error: --benchmarks")
 
 
 def test_seconds_are_of_one_unit_of_work():
@@ -284,7 +285,7 @@ def test_a_loss_has_its_methods_label_order_and_colour_where_the_file_says_them(
     run = read_benchmarks(FIXTURE)
     swept = curves(run.of("scaling", "fast"), "time", "n")
     assert [(made.loss, made.facts) for made in swept] == [
-        (name, MethodFacts.of(METHODS[name])) for name in ("dm", "kr", "sinkhorn", "emd")
+        (name, method_facts(METHODS[name])) for name in ("dm", "kr", "sinkhorn", "emd")
     ]
     entry = json.loads(FIXTURE.read_text())["benchmarks"][-1]
     del entry["extra_info"]["method"]

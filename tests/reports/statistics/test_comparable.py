@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from made_records import record, with_protocol, with_spec
 
+from reports.frames.machines import machine_label, machines
 from reports.frames.names import Column
 from reports.frames.results import Results
-from reports.statistics.answer import answer, contests
-from reports.statistics.comparable import not_compared, not_compared_words
+from reports.statistics.answer import answer, leaderboards
+from reports.statistics.comparable import not_compared, not_compared_sentence
 from reports.statistics.comparisons import best_compared, losses_compared, losses_ranked
 from reports.statistics.ranks import average_ranks
 from reports.tables.answer import answer_table
-from reports.tables.captions import machine_words, machines
 from reports.tables.comparisons import comparisons_table
 from reports.tables.table2 import table2_table
 
@@ -84,7 +84,7 @@ def test_images_without_a_matching_loop_are_compared_where_their_evaluation_is_t
 def test_every_field_that_losses_share_counts(sections):
     results = Results.of([record("dm"), with_protocol(record("kr"), **sections)])
     assert losses_compared(results) == ()
-    assert not_compared_words(results)
+    assert not_compared_sentence(results)
 
 
 def test_the_test_set_stands_before_a_validation_split_and_the_longer_budget_before_the_shorter():
@@ -100,7 +100,7 @@ def test_the_test_set_stands_before_a_validation_split_and_the_longer_budget_bef
 def test_what_a_loss_may_have_for_itself_keeps_it_compared(sections):
     results = Results.of([record("dm"), with_protocol(record("kr"), **sections)])
     assert len(losses_compared(results)) == 1
-    assert not not_compared_words(results)
+    assert not not_compared_sentence(results)
 
 
 def test_variants_of_one_loss_are_compared_for_their_names_say_what_differs():
@@ -170,7 +170,7 @@ def test_seconds_of_different_machines_and_threads_are_not_compared():
         table = answer_table(results)
         assert "seconds are of different machines or threads (A, " in " ".join(table.caption)
         assert "They share everything else." not in table.caption
-        assert [cell.text for cell in table.rows[0].cells[-2:]] == ["not compared", ""]
+        assert [cell.label for cell in table.rows[0].cells[-2:]] == ["not compared", ""]
         elsewhere = [on(record(method, ipc=10), 3.0, **hardware) for method in ("dm", "kr")]
         many = answer(Results.of([*results.records, *elsewhere]))
         assert "Seconds are not compared where losses were not all distilled on one machine" in many
@@ -186,8 +186,8 @@ def test_the_answer_names_the_hardware_of_its_seconds():
 
 def test_seeds_of_one_loss_on_two_machines_are_seconds_of_two():
     records = [on(record("dm", seed=seed), 3.0, cpu=cpu, threads=2) for seed, cpu in enumerate("AB")]
-    (contest,) = contests(Results.of([*records, on(record("kr"), 3.0, cpu="A", threads=2)]))
-    assert len(contest.machines) == 2
+    (board,) = leaderboards(Results.of([*records, on(record("kr"), 3.0, cpu="A", threads=2)]))
+    assert len(board.machines) == 2
 
 
 def test_captions_name_the_hardware_of_evaluations_and_the_ranks():
@@ -195,4 +195,4 @@ def test_captions_name_the_hardware_of_evaluations_and_the_ranks():
     elsewhere = made.evaluations[0].model_copy(update={"hardware": {"gpu": "G", "cores": 4, "device": "cuda"}})
     made = made.model_copy(update={"evaluations": (elsewhere,)})
     assert machines([made]) == "G, 4 threads on cuda, a processor, 2 threads on cpu"
-    assert machine_words({"cpu": "A", "threads": 2, "ranks": 4}) == "A, 2 threads on cpu, 4 ranks"
+    assert machine_label({"cpu": "A", "threads": 2, "ranks": 4}) == "A, 2 threads on cpu, 4 ranks"

@@ -13,7 +13,7 @@ from made_records import record, with_protocol
 from scipy import stats
 
 from reports.frames.results import Results
-from reports.statistics.answer import answer, answer_frame, contests
+from reports.statistics.answer import answer, answer_frame, leaderboards
 from reports.statistics.comparisons import LEVEL, POWER, best_compared, losses_compared
 from reports.statistics.ranks import average_ranks
 from reports.statistics.variance import statistics
@@ -79,7 +79,7 @@ def test_both_sources_stand_in_a_table():
     assert row.labels == ("fashionmnist", "1", "DM")
     numbers = [cell.value for cell in row.cells[:3]]
     assert numbers == pytest.approx([math.sqrt(8 - 1), math.sqrt(2), 2.0])  # variances: of means 8, within 2, of a mean 1
-    assert row.cells[3].text == "13%"
+    assert row.cells[3].label == "13%"
     assert tables.variance_table(Results.of([record(), record("kr")])) is None
 
 
@@ -238,7 +238,7 @@ def test_the_answer_says_what_the_best_costs():
     assert f"It is also the fastest, with 3 s of distilling {where}." in answer(Results.of([record("dm"), record("kr")]))
 
 
-def test_the_answer_over_many_counts_wins_and_certainty():
+def test_the_answer_over_many_counts_wins_and_confidence():
     text = answer(Results.of([*seeds("dm", DM), *seeds("kr", KR), *many(PLACES)]))
     assert text.startswith("Of 7 pairs of dataset and IPC, the highest accuracy is that of EMD in 6 and KR in 1: ")
     assert "The lead is significant in 1 of them; 6 have one seed, which gives no interval." in text
@@ -251,31 +251,31 @@ def test_losses_of_equal_accuracy_are_all_named():
     equal = Results.of([record("kr"), record("emd"), record("dm", accuracies=(60.0, 61.0))])
     text = answer(equal)
     assert "EMD has the highest accuracy of 3 losses, 70.5 %: as high as that of KR (" in text
-    assert [contest.lead.difference for contest in contests(equal)] == [0.0]
+    assert [board.lead.difference for board in leaderboards(equal)] == [0.0]
 
 
 def test_losses_rank_over_the_seeds_and_networks_that_they_share():
     ahead = [record("kr", seed=0, accuracies=(70.0, 70.0)), record("kr", seed=1, accuracies=(90.0, 90.0))]
     results = Results.of([*ahead, record("dm", seed=0, accuracies=(71.0, 71.0))])
-    (contest,) = contests(results)
-    assert (contest.best.column.method, contest.best.accuracy, contest.lead.difference) == ("dm", 71.0, 1.0)
+    (board,) = leaderboards(results)
+    assert (board.best.column.method, board.best.accuracy, board.lead.difference) == ("dm", 71.0, 1.0)
     assert "DM has the highest accuracy of 2 losses, 71.0 %: 1.0 points above KR" in answer(results)
     # A loss without the seeds of the others does not take their comparison away.
     third = Results.of([*seeds("dm", DM), *seeds("kr", KR), record("emd", seed=9)])
-    (contest,) = contests(third)
-    assert {standing.column.method for standing in contest.standings} == {"dm", "kr"}
-    assert [column.method for column in contest.left_out] == ["emd"]
-    assert "On fashionmnist, IPC 1, without EMD, for want of the same seeds" in " ".join(answer_table(third).caption)
+    (board,) = leaderboards(third)
+    assert {entry.column.method for entry in board.entries} == {"dm", "kr"}
+    assert [column.method for column in board.left_out] == ["emd"]
+    assert "On fashionmnist, IPC 1, without EMD, for lack of the same seeds" in " ".join(answer_table(third).caption)
     # Two seeds of two losses say more than one seed of three.
     once = Results.of([*seeds("dm", DM), *seeds("kr", KR), record("emd", seed=0, accuracies=EMD[0])])
-    (contest,) = contests(once)
-    assert (contest.lead.seeds, contest.lead.outcome) == (4, "better")
+    (board,) = leaderboards(once)
+    assert (board.lead.seeds, board.lead.outcome) == (4, "better")
     one_seed = Results.of([record("dm"), record("kr"), record("emd"), record("kr", seed=1)])
-    assert len(contests(one_seed)[0].standings) == 3
+    assert len(leaderboards(one_seed)[0].entries) == 3
     apart = Results.of([record("dm", seed=0), record("kr", seed=1, accuracies=(80.0, 80.0))])
     assert answer(apart).startswith("No two losses here have a seed and an evaluation network in common")
     assert answer_frame(apart)["behind_best"].isna().all()
-    assert answer_table(apart).rows[0].cells[1].text == "none comparable"
+    assert answer_table(apart).rows[0].cells[1].label == "none comparable"
 
 
 def test_what_losses_differ_in_besides_themselves_is_said():
@@ -288,7 +288,7 @@ def test_what_losses_differ_in_besides_themselves_is_said():
 def test_the_best_method_stands_against_all_others_where_they_are_not_losses_alone():
     table = tables.best_table(Results.of([*seeds("kr", KR), *seeds("random", EMD)]))
     assert [row.labels[-1] for row in table.rows] == ["KR − RANDOM"]
-    assert table.rows[0].cells[3].text == "yes"
+    assert table.rows[0].cells[3].label == "yes"
     assert tables.best_table(Results.of([*seeds("kr", KR), *seeds("dm", DM)])) is None
 
 

@@ -9,10 +9,9 @@ import subprocess
 from functools import cache
 
 import pytest
-from made_records import evaluation, record
+from made_records import ODD, evaluation, odd, record, rich
 from markdown_it import MarkdownIt
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
-from test_figures import ODD, odd, rich
 
 from reports.frames.results import Results
 from reports.tables import TABLES
@@ -35,7 +34,7 @@ TABLE = Table(
                 JUDGED,
             ),
         ),
-        Row(("x", "10"), (TableCell(text="–", published=80.0, published_spread=0.0, verdict=Verdict("not run")), TableCell())),
+        Row(("x", "10"), (TableCell(label="–", published=80.0, published_spread=0.0, verdict=Verdict("not run")), TableCell())),
         Row(("y", "1"), (TableCell(50.0, float("nan"), bracket=-1.25, tied=True), TableCell(0.123, digits=2))),
     ),
     lead="A lead.",
@@ -91,7 +90,8 @@ def tables(records):
 
 def complete():
     """Return records for which every table has something."""
-    return [*rich(), record("whole", ipc=None, accuracies=(91.0,))]
+    measured = evaluation("convnet", (70.0, 71.0)).model_copy(update={"metrics": {"worst_class_accuracy": (40.0, 41.0)}})
+    return [*rich(), record("whole", ipc=None, accuracies=(91.0,)), record("emd", ipc=50, evaluations=(measured,))]
 
 
 def hostile():
@@ -178,7 +178,7 @@ def test_html_keeps_its_columns_and_shows_names_as_they_are():
     "name", [*ODD, "a|b", "a\nb", "*x*", "_y_ __z__", "~a~ ~~b~~", "`code`", "[a](b)", "![a][b]", "\\|", "&lt;"]
 )
 def test_markdown_of_a_name_is_that_name(name):
-    row = Row((name, "1"), (TableCell(text=name),))
+    row = Row((name, "1"), (TableCell(label=name),))
     made = Table(name, name, (name, "IPC"), (name,), (row,), lead=name, caption=(name,), notes=(name,))
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(made.render("md"))
     texts = [token for token in tokens if token.type == "inline"]

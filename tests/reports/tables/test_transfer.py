@@ -13,21 +13,21 @@ from made_records import evaluation, record
 from bench.records.storage import write_record
 from reports import write_report
 from reports.frames.results import Results
-from reports.tables import transfer as tables
+from reports.statistics import transfer
 from reports.tables.formats import tex, write_csv
-from reports.tables.transfer import transfer_frame
+from reports.tables.transfer import transfer_table
 
 
 def has_transfer(records):
-    return tables.has_transfer(Results.of(records))
+    return transfer.has_transfer(Results.of(records))
 
 
 def transfer_markdown(records):
-    return tables.transfer_table(Results.of(records)).render("md")
+    return transfer_table(Results.of(records)).render("md")
 
 
 def transfer_tex(records):
-    return tables.transfer_table(Results.of(records)).render("tex")
+    return transfer_table(Results.of(records)).render("tex")
 
 
 def seeds(method, convnet, mlp, **kwargs):
@@ -53,7 +53,7 @@ ORACLE = [
 
 
 def written(records, tmp_path):
-    write_csv(transfer_frame(Results.of(records)), tmp_path / "transfer.csv")
+    write_csv(transfer.transfer_frame(Results.of(records)), tmp_path / "transfer.csv")
     return list(csv.DictReader(io.StringIO((tmp_path / "transfer.csv").read_text())))
 
 

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from made_records import evaluation, record, with_checkpoints, with_protocol
 
-from reports.figures.learning_curves import curves
 from reports.frames.published import published
 from reports.frames.results import Results
-from reports.tables.reached import reached_frame, reached_table
+from reports.statistics.curves import curves
+from reports.tables.reached import reached_table
+from reports.verdicts.reached import reached_frame
 
 DM = published()["fashionmnist", 1, "dm"].value  # 70.7
 
@@ -48,7 +49,7 @@ def test_seeds_are_averaged_before_the_value_is_looked_for():
     assert rows(*records)["dm"]["reached_s"] == 3.0
 
 
-def test_a_loss_that_nobody_published_is_held_against_dm():
+def test_a_loss_that_nobody_published_is_compared_with_dm():
     both = rows(curve("emd", DM, DM), curve("kr", DM, DM))
     assert both["emd"]["published"] == DM
     assert both["kr"]["published"] == published()["fashionmnist", 1, "kr"].value != DM
@@ -73,7 +74,7 @@ def table(*records):
     [
         ("dm", {"data": {"split": "validation"}}, "data.split=validation, published test"),
         ("dm", {"match": {"augment": "none"}}, "match.augment=none, published DSA"),
-        ("emd", {"match": {"augment": "none"}}, "match.augment=none, published DSA"),  # held against DM, which has that loop
+        ("emd", {"match": {"augment": "none"}}, "match.augment=none, published DSA"),  # compared with DM, which has that loop
     ],
 )
 def test_a_cell_of_another_protocol_does_not_reach_a_published_value(method, sections, reason):

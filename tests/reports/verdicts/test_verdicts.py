@@ -13,13 +13,13 @@ from bench.cells.protocol import ALL_OPERATIONS, PROFILES
 from bench.records.storage import read_folder, write_record
 from methods import METHODS
 from reports import __main__ as command
-from reports.frames.published import BEST_CORESET, HYPER, PAPER_METHODS, Published, published
+from reports.frames.published import BEST_CORESET, CORESETS, HYPER, PAPER_METHODS, Published, published
 from reports.frames.results import Results
 from reports.statistics.variance import Statistics, error_bounds
 from reports.tables.table2 import table2_frame, table2_table
 from reports.verdicts import check as checking
 from reports.verdicts.budget import budget, round_factor
-from reports.verdicts.cells import CORESETS, summary, table2_cells
+from reports.verdicts.cells import summary, table2_cells
 from reports.verdicts.verdict import JUDGED, ROUNDING, Z_95, compare, departures, standard_errors
 
 
@@ -84,7 +84,7 @@ def test_where_the_bounds_disagree_the_verdict_is_unclear():
         judged = compare(measured(70 + difference, **seeds), wide)
         assert judged.kind == "unclear"
         assert 0 < sign * judged.z < Z_95 < sign * judged.z_most
-    assert judged.words == f"z −{-judged.z:.1f} to −{-judged.z_most:.1f}"
+    assert judged.numbers == f"z −{-judged.z:.1f} to −{-judged.z_most:.1f}"
     assert compare(measured(71.0, **seeds), wide).kind == "reproduced"
 
 
@@ -191,7 +191,7 @@ def test_a_cell_with_a_smaller_budget_is_no_failed_reproduction():
     assert low.failed
     assert low.factor == pytest.approx(20_000 * 256 / (10 * 64))
     assert low.note == "8,000 times fewer real images in distilling, 3.33 times fewer epochs of evaluation"
-    assert low.words.startswith("1/8,000 of the budget, z −")
+    assert low.numbers.startswith("1/8,000 of the budget, z −")
     assert verdict_of(record("dm")).kind == "reproduced"  # it reaches the value all the same
     assert verdict_of(record("dm", accuracies=(80.0, 80.1))).kind == "above"
     full = with_protocol(
@@ -221,8 +221,8 @@ def test_the_budget_counts_real_images_over_all_steps(method, ipc, settings, fac
 
 def test_epochs_count_where_a_source_states_them():
     made = record("random")  # 300 epochs
-    assert budget(made, reference(epochs=900, evaluation_source="authors' code")).epochs == 3
-    assert budget(made, reference(epochs=900, evaluation_source="probably as DC")).epochs == 1
+    assert budget(made, reference(epochs=900, stated=True)).epochs == 3
+    assert budget(made, reference(epochs=900, evaluation_source="authors' code")).epochs == 1
 
 
 def test_a_misprint_is_not_comparable_and_a_suspect_value_is():

@@ -25,10 +25,10 @@ def test_what_is_left_out_of_the_products_changes_nothing(optimizer, monkeypatch
 
     class Watched(critic_gradient.ReusingGradient):
         def compute(self):
-            before = self._active
+            before = self.active
             super().compute()
-            kept.append(len(self._gradient))
-            recomputed.append(int((self._active != before).any(0).sum()) if before.shape == self._active.shape else 0)
+            kept.append(self.active.shape[1])
+            recomputed.append(int((self.active != before).any(0).sum()) if before.shape == self.active.shape else 0)
 
     monkeypatch.setattr(critic, "ReusingGradient", Watched)
     made = CriticTraining(clip=0.01, steps=steps, lr=LR[optimizer], optimizer=optimizer, dtype=real.dtype)
@@ -36,7 +36,7 @@ def test_what_is_left_out_of_the_products_changes_nothing(optimizer, monkeypatch
     for ours, theirs in zip(made.train(start, real, syn).parameters(), every.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
     assert len(kept) == 2 * steps
-    assert kept[0] == 128 > 0.9 * 128 > kept[steps - 1]  # units were set aside
+    assert kept[0] == 128 > 0.9 * 128 > kept[steps - 1]  # dead units were pruned
     assert sum(recomputed) < 0.5 * sum(kept)  # and most slopes used again
 
 
@@ -44,7 +44,7 @@ def test_what_is_left_out_of_the_products_changes_nothing(optimizer, monkeypatch
 @pytest.mark.parametrize("begun", [1, 5, 40])
 def test_without_a_gradient_values_go_no_further_than_the_drift(optimizer, begun):
     values, gradient = torch.zeros(6, 5, dtype=torch.float64), torch.zeros(6, 5, dtype=torch.float64)
-    ascent = ASCENTS[optimizer](values, gradient, lr=LR[optimizer], unit=1.0)
+    ascent = ASCENTS[optimizer](values, gradient, lr=LR[optimizer], scale=1.0)
     for step in range(begun):
         gradient.copy_(torch.randn(6, 5, generator=generator(step), dtype=torch.float64))
         gradient[0] = 0

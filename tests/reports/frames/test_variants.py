@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from made_records import record, with_protocol, with_spec
 
-from reports.frames.names import Column, variants
+from bench.cells.protocol import Match
+from bench.cells.settings import Later
+from reports.frames.names import Column
 from reports.frames.results import Results
-from reports.tables.dd_ranking import dd_ranking_frame
+from reports.frames.variants import real_settings, variants
+from reports.statistics.comparable import differences, shared_protocol
+from reports.statistics.dd_ranking import dd_ranking_frame
 from reports.tables.table2 import table2_table
 
 
 def columns(*records):
-    texts = variants(records)
-    return [Column(made.spec.method, texts[made.hash]).name for made in records]
+    named = variants(records)
+    return [Column(made.spec.method, named[made.hash]).name for made in records]
 
 
 def test_records_of_other_images_are_columns_of_their_own():
@@ -34,6 +40,34 @@ def test_images_that_a_record_does_not_name_are_those_of_the_others():
     assert columns(first, unknown) == ["dm", "dm"]
     assert columns(unknown, record(seed=3)) == ["dm", "dm"]
     assert columns(first, second, unknown) == ["dm (data=aaaa)", "dm (data=bbbb)", "dm (data=unknown)"]
+
+
+class LaterMatch(Match):
+    """The matching loop with an option that was added after records were written."""
+
+    slope: Annotated[float, Later()] = 0.0
+
+
+def with_slope(made, **option):
+    """Return a record as read by a version with the option; its hash is made up, for the class of its protocol lacks it."""
+    match = LaterMatch(**dict(made.spec.protocol.match), **option)
+    changed = with_spec(made, protocol=made.spec.protocol.model_copy(update={"match": match}))
+    return changed.model_copy(update={"hash": f"{changed.hash}{option}"})
+
+
+def test_a_protocol_field_that_was_added_later_names_no_column_while_it_has_its_default():
+    old, other = (with_slope(record(seed=seed)) for seed in (0, 1))
+    assert real_settings(old.spec) == real_settings(record().spec)
+    assert columns(old, other) == ["dm", "dm"]
+    steep = with_slope(record(), slope=0.5)
+    assert columns(old, steep) == ["dm", "dm (match.slope=0.5)"]
+    # The two are compared by all fields: one is not the other's protocol.
+    assert differences(shared_protocol(old.spec), shared_protocol(steep.spec)) == "match.slope=0.0, not 0.5"
+
+
+def test_a_setting_that_was_added_later_does_not_rename_the_column_of_old_records():
+    old, new = record("kr", settings={"hidden": 128}), record("kr", settings={"hidden": 128, "slope": 0.5})
+    assert columns(old, new) == ["kr", "kr (kr.slope=0.5)"]
 
 
 def test_scores_do_not_mix_images():

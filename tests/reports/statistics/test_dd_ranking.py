@@ -7,7 +7,8 @@ import pytest
 from made_records import evaluation, record, with_protocol
 
 from reports.frames.results import Results
-from reports.tables.dd_ranking import dd_ranking_frame, dd_ranking_table, normalised
+from reports.statistics.dd_ranking import dd_ranking_frame, normalised
+from reports.tables.dd_ranking import dd_ranking_table
 
 WHOLE = record("whole", ipc=None, accuracies=(91.0,))
 
@@ -92,12 +93,15 @@ def test_more_networks_or_another_precision_are_the_same_evaluation():
     assert ("dm", "") in rows(record(), other, WHOLE)
 
 
-def test_selections_are_no_distilled_sets_and_a_set_from_a_file_needs_hard_labels():
-    read = record("set:theirs")
-    made = rows(record("herding"), read, random(61.0), WHOLE)
-    assert not made
-    said = read.model_copy(update={"details": {"labels": "hard"}})
-    assert set(rows(said, random(61.0), WHOLE)) == {("set:theirs", "")}
+def test_selections_are_no_distilled_sets_and_labels_have_to_be_hard():
+    soft, hard = (
+        record(name).model_copy(update={"details": {"labels": labels}})
+        for name, labels in (("set:theirs", "soft"), ("set:ours", "hard"))
+    )
+    learned = record("emd").model_copy(update={"details": {"labels": "soft"}})
+    assert not rows(record("herding"), soft, learned, random(61.0), WHOLE)
+    assert set(rows(hard, soft, random(61.0), WHOLE)) == {("set:ours", "")}
+    assert set(rows(record("dm"), random(61.0), WHOLE)) == {("dm", "")}  # an old record, which does not say it
 
 
 def test_of_several_ways_to_train_on_the_whole_set_the_best_counts():
