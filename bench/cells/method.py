@@ -87,18 +87,18 @@ class Method:
     files: tuple[Path, ...] = ()
     spelling: str = ""
 
-    def resolve(self, texts: Mapping[str, str], *, profile: str) -> Settings:
-        """Return the settings of a run: first the texts of `--set`, then the profile's preset, then the published defaults.
+    def resolve(self, typed: Mapping[str, str], *, profile: str) -> Settings:
+        """Return the settings of a run: first the values of `--set`, then the profile's preset, then the published defaults.
 
         Args:
-            texts: values by field, as typed on the command line.
+            typed: values by field, as typed on the command line.
             profile: the name of the protocol's profile.
 
         Raises:
             UsageError: if a field is unknown or a value is not valid.
 
         """
-        return self.settings.from_texts(texts, owner=self.name, base=self.presets.get(profile, {}))
+        return self.settings.from_texts(typed, owner=self.name, base=self.presets.get(profile, {}))
 
     def match(self, match: Match, settings: Any) -> Match:
         """Return the settings of the matching loop for this method, complete.
@@ -114,7 +114,7 @@ class Method:
         return match.with_step()
 
     def has_cell(self, source: Shaped, ipc: int | None, settings: Any) -> bool:
-        """Return whether a grid has cells of this method on a dataset at an IPC; None stands for the whole training set."""
+        """Return whether a grid has cells of this method on a dataset at an IPC; None means the whole training set."""
         return self.whole_set == (ipc is None)
 
     def check(self, sources: Sequence[Shaped], ipcs: Sequence[int], seeds: Sequence[int], settings: Any) -> None:
@@ -204,7 +204,7 @@ class FeatureMatching(Method):
         return float((match.iterations or 0) * classes * (match.real_batch + 3 * (spec.ipc or 0))), match.network
 
     def reason_not_divisible(self, spec: RunSpec, source: Shaped) -> str | None:
-        """Return what speaks against it in the network, or in what the loss declares."""
+        """Return the reason: a batch norm, or a loss that does not declare that it works class by class; None if there is none."""
         match, size = spec.protocol.match, spec.protocol.network
         assert match is not None
         extractor = fit(match.network, source.shape, classes=len(source.classes), width=size.width, depth=size.depth)

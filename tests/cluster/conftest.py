@@ -17,9 +17,7 @@ TINY = ("--eval-nets=1", "--threads=1", *(f"--set={setting}" for setting in SMAL
 ITERATIONS = 20
 GRID = (*TINY, f"--iterations={ITERATIONS}", "--ipc=1", "--seeds=0,1")
 DOCUMENTATION = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-COMMANDS = [
-    shlex.split(line) for line in re.findall(r"^    python (run_all\.py .*)$", DOCUMENTATION, re.MULTILINE)
-]
+COMMANDS = [shlex.split(line) for line in re.findall(r"^    python (run_all\.py .*)$", DOCUMENTATION, re.MULTILINE)]
 TABLES = ("accuracy.csv", "table2.csv", "table2.md", "table2.tex")
 
 LOSS = """

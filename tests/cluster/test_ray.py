@@ -116,6 +116,31 @@ def test_without_a_shared_file_system_records_and_images_come_back(grid, own, al
     assert {len(record["evaluations"]) for record in renewed} == {2}
 
 
+def test_an_artefact_is_made_once_and_sent_to_the_workers_that_need_it(cluster, command, tmp_path, monkeypatch, capsys):
+    """Neither worker sees the folder of the run, and both nodes are free when the network is to be trained."""
+    out, seed = tmp_path / "out", ("--seeds=0", "--ipc=1")
+    arguments = [*GRID, *seed, "--methods=herding,kcenter,kmeans,random", "--executor=ray", "--ray-address", cluster.address]
+    monkeypatch.setattr(remote, "marker", no_marker)
+    assert run_all.main([*arguments, "--out", str(out)]) == 0, capsys.readouterr().err
+    records = [json.loads(path.read_text()) for path in (out / "records").glob("*.json")]
+    prepared = [fact for record in records for fact in record["preparation"].values()]
+    assert sorted(fact["made"] for fact in prepared) == [False, False, True]
+    files = sorted(path for path in (out / "artefacts").iterdir() if path.is_file())
+    assert [path.suffix for path in files] == [".json", ".safetensors"]
+    local = tmp_path / "local"
+    status, _, stderr = command("run_all.py", *GRID, *seed, "--methods=herding,kcenter,kmeans,random", "--out", local)
+    assert status == 0, stderr
+    assert images(out) == images(local)
+    assert tables(out) == tables(local)
+    # Those that are distilled again are sent the network; none makes it anew.
+    before = [path.stat().st_mtime_ns for path in files]
+    assert run_all.main([*arguments, "--force", "--out", str(out)]) == 0
+    assert [path.stat().st_mtime_ns for path in files] == before
+    renewed = [json.loads(path.read_text()) for path in (out / "records").glob("*.json")]
+    assert not any(fact["made"] for record in renewed for fact in record["preparation"].values())
+    assert images(out) == images(local)
+
+
 def test_a_failed_cell_does_not_end_the_others(grid, own, command):
     arguments, _ = grid
     bad = own.folder / "bad.py"

@@ -104,6 +104,7 @@ def test_an_evaluation_that_goes_on_has_all_metrics_of_all_networks():
     rest = []
     again = evaluate(given, syn, settings, "convnet", earlier=states[0], on_network_done=rest.append)
     assert again.values == whole.values
+    assert {len(values) for values in again.values.values()} == {3}
     assert len(rest) == 2  # the first network is not trained again
 
 

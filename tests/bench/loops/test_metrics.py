@@ -62,6 +62,13 @@ def test_metrics_of_four_images_by_hand():
     assert expected_calibration_error(scores, labels) == pytest.approx(100 * (2 * 0.4 + 0.6 + 0.3) / 4, abs=1e-4)
 
 
+def test_a_confidence_at_the_edge_of_a_bin_belongs_to_the_lower_one():
+    # 1/3 is in (4/15, 5/15], and what is a little above in (5/15, 6/15]: in one bin the two gaps would cancel.
+    scores, labels = torch.tensor([[0.0, 0.0, 0.0], [0.01, 0.0, 0.0]]), torch.tensor([0, 1])
+    above = float(scores[1].double().softmax(0).max())
+    assert expected_calibration_error(scores, labels) == pytest.approx(100 * ((1 - 1 / 3) + above) / 2)
+
+
 def test_a_network_that_is_always_right_and_certain_is_calibrated():
     labels = torch.arange(10).repeat(3)
     scores = 1000 * torch.nn.functional.one_hot(labels, 10).float()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 HOLD = """
 import sys
 from pathlib import Path
-from bench.locks import claimed
+from bench.records.locks import claimed
 with claimed(Path(sys.argv[1]), "aaaa") as ours:
     print(ours, flush=True)
     sys.stdin.read()

@@ -596,7 +596,14 @@ def test_an_evaluation_that_is_interrupted_and_goes_on_has_all_metrics(tmp_path)
         run(spec, tmp_path, evaluate=interrupted)
     signals.reset()
     assert {len(values) for values in stored(spec, tmp_path).unfinished["convnet"].metrics.values()} == {1}
-    record = run(spec, tmp_path, **failing())
+    earlier = []
+
+    def noting(*arguments, **options):
+        earlier.append(options["earlier"])
+        return evaluate(*arguments, **options)
+
+    record = run(spec, tmp_path, evaluate=noting, **failing())
+    assert [len(measured.accuracies) for measured in earlier] == [1]  # the first network is not trained again
     assert record.main_evaluation.values == whole.values
     assert {name: len(values) for name, values in whole.values.items()} == dict.fromkeys(("accuracy", *METRICS), 3)
     assert stored(spec, tmp_path).unfinished == {}
