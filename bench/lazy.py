@@ -81,9 +81,9 @@ if not TYPE_CHECKING:
 
 
 class Registry(Mapping[str, Entry]):
-    """Entries by name, each imported from its location `"module:NAME"` when it is first asked for.
+    """Entries by name, each imported from its location `"module:NAME"` when it is first asked for:
 
-        NETWORKS = Registry({"mlp": "bench.networks.mlp:MLP"})
+    NETWORKS = Registry({"mlp": "bench.networks.mlp:MLP"})
     """
 
     def __init__(self, locations: Mapping[str, str]) -> None:

@@ -204,7 +204,7 @@ class FeatureMatching(Method):
         return float((match.iterations or 0) * classes * (match.real_batch + 3 * (spec.ipc or 0))), match.network
 
     def reason_not_divisible(self, spec: RunSpec, source: Shaped) -> str | None:
-        """Return the reason: a batch norm, or a loss that does not declare that it works class by class; None if there is none."""
+        """Return the reason: a batch norm, or a loss that does not declare that it works class by class; None if neither."""
         match, size = spec.protocol.match, spec.protocol.network
         assert match is not None
         extractor = fit(match.network, source.shape, classes=len(source.classes), width=size.width, depth=size.depth)

@@ -98,4 +98,6 @@ def code_version(folders: tuple[str, ...], root: Path = ROOT) -> dict[str, str]:
 
 def _git(root: Path, *arguments: str) -> str:
     """Return what git says of a folder; raise if there is no git, or the folder is not in a repository."""
-    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, encoding="utf-8", check=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, encoding="utf-8", check=True
+    ).stdout.strip()

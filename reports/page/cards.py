@@ -140,8 +140,8 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "peak memory", f"{record.peak_memory_mib:.0f} MiB"
     if record.rms_start is not None and record.rms_end is not None:
         yield "root mean square", f"{record.rms_start:.3f} at the start, {record.rms_end:.3f} at the end, normalised units"
-    for name, values in (("hardware", record.hardware), ("versions", record.versions), ("code", record.code)):
-        yield name, _pairs(values)
+    for name, facts in (("hardware", record.hardware), ("versions", record.versions), ("code", record.code)):
+        yield name, _pairs(facts)
     if spec.code:
         yield "own file", f"hash {spec.code}"
     if spec.data:

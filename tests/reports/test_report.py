@@ -24,7 +24,6 @@ from reports.figures.rates import FIGURE as RATES
 from reports.frames.results import Results
 from reports.statistics.answer import answer
 
-
 write_without_figures = partial(report.write_report, drawn=())
 
 

@@ -49,7 +49,7 @@ def test_a_full_disk_is_one_clear_line_and_the_same_command_finishes_later(main,
     """No file may grow above 4 KiB: the images of a cell do not fit."""
     arguments = [*tiny, "--methods", "random,dm", "--ipc", "2", "--out", tmp_path / "out"]
     limited = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); import run_all; import bench.machine.compute;"
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); import run_all, bench.machine.compute; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); sys.exit(run_all.main(sys.argv[1:]))"
     )
     status, _, stderr = command("-c", limited, *arguments)
