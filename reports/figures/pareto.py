@@ -11,6 +11,7 @@ import pandas as pd
 from adjustText import adjust_text
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from reports.figures.figure import Drawing, Figure, settle
 from reports.figures.style import ACCURACY, log_axis, palette, panels
@@ -20,7 +21,6 @@ from reports.statistics.curves import points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Annotation
 
 _WIDEST = 40
 """Characters of a line of a label."""
@@ -57,7 +57,7 @@ def _marks(*, equal: bool) -> list[Line2D]:
     return [*marks, Line2D([], [], color="lightgrey", label="the best up to there")]
 
 
-def _move_apart(labels: Sequence[list[Annotation]], axes_list: Sequence[Axes]) -> None:
+def _move_apart(labels: Sequence[list[Text]], axes_list: Sequence[Axes]) -> None:
     """Move the labels of each panel apart, and draw a line from those that are far from their points to them."""
     for axes in axes_list:  # the library draws the whole figure for each panel, but needs none of it
         axes.set_visible(False)
@@ -71,7 +71,7 @@ def _move_apart(labels: Sequence[list[Annotation]], axes_list: Sequence[Axes]) -
         axes.set_visible(True)
 
 
-def _joint(label: Annotation, target: np.ndarray) -> np.ndarray | None:
+def _joint(label: Text, target: np.ndarray) -> np.ndarray | None:
     """Return the line from a point to the nearest edge of its label, or None if they are closer than `_NEAR`.
 
     Args:
@@ -84,7 +84,7 @@ def _joint(label: Annotation, target: np.ndarray) -> np.ndarray | None:
     return np.stack([target, nearest]) if np.hypot(*(nearest - target)) > _NEAR else None
 
 
-def _panel(axes: Axes, frame: pd.DataFrame, colors: Mapping[Column, str], names: Names) -> list[Annotation]:
+def _panel(axes: Axes, frame: pd.DataFrame, colors: Mapping[Column, str], names: Names) -> list[Text]:
     """Draw the points of one dataset and IPC, and return their labels; cells without distilling are at the left edge."""
     timed = frame["seconds"][frame["seconds"] > 0]
     frame["seconds"] = frame["seconds"].clip(lower=timed.min() / 3 if len(timed) else 0.1)
@@ -94,10 +94,12 @@ def _panel(axes: Axes, frame: pd.DataFrame, colors: Mapping[Column, str], names:
     faces = [color if at == "all iterations" else "none" for color, at in zip(edges, frame["at"], strict=True)]
     axes.scatter(frame["seconds"], frame["accuracy"], s=36, zorder=3, facecolors=faces, edgecolors=edges)
     labels = [
-        axes.annotate(fill(names.column(column), _WIDEST), (seconds, accuracy), fontsize=7, in_layout=False)
+        Text(seconds, accuracy, fill(names.column(column), _WIDEST), fontsize=7, in_layout=False, clip_on=False)
         for column, seconds, accuracy, at in zip(columns, frame["seconds"], frame["accuracy"], frame["at"], strict=True)
         if at == "all iterations"
     ]
+    for label in labels:
+        axes.add_artist(label)
     log_axis(axes)
     axes.margins(0.15)
     return labels

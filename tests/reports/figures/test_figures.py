@@ -170,6 +170,16 @@ def test_the_best_up_to_there_leaves_out_what_has_another_protocol():
     assert max(line.get_ydata()) == 71.0
 
 
+def test_labels_of_points_lie_in_the_picture():
+    records = [record(name, accuracies=(70.0 + 0.01 * number,)) for number, name in enumerate(("random", "dm", "kr", "emd"))]
+    (drawing,) = pareto_drawings(Results.of(records))
+    labels = [label for axes in drawing.canvas.axes for label in axes.texts]
+    assert len(labels) == len(records)
+    for label in labels:
+        box = label.get_window_extent()
+        assert all(drawing.canvas.bbox.contains(*corner) for corner in (box.min, box.max)), label.get_text()
+
+
 @pytest.mark.parametrize("count", [3, 12, 25, 60])
 def test_no_two_methods_have_one_color(count):
     columns = [*METHODS, *(f"own{i}" for i in range(60))][:count]
