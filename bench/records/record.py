@@ -10,15 +10,12 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from bench.cells.spec import RunSpec
 from bench.records.sections import Checkpoint, Evaluation, FileName, MethodFacts, PreparedFor, Section, Unfinished
-
-if TYPE_CHECKING:
-    pass
 
 SCHEMA_VERSION: Literal[4] = 4
 
