@@ -66,10 +66,12 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The images `[N, channels, H, W]` after `iteration` iterations."""
+    """The images `[N, channels, H, W]` after `iteration` iterations, with labels and learning rate if they are learned too."""
 
     iteration: int
     images: Tensor
+    labels: Tensor | None = None
+    lr: float | None = None
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class StatefulLoss:
 
 
 def declared_state(loss: Any) -> Any | None:
-    """Return what has the state of a loss, or of its class: the loss itself, or what a `partial` calls; None if nothing has."""
+    """Return the object whose `state_dict` has a loss's state: the loss itself, or what a `partial` calls; None if none has."""
     while isinstance(loss, partial):
         loss = loss.func
     return loss if hasattr(loss, "state_dict") and hasattr(loss, "load_state_dict") else None
@@ -121,4 +121,4 @@ def is_stateless(loss: Any) -> bool:
         return True
     if isinstance(loss, partial):
         return is_stateless(loss.func)
-    return isinstance(loss, Settings) or inspect.isfunction(loss)
+    return inspect.isfunction(loss) or (isinstance(loss, Settings) and not loss.__private_attributes__)

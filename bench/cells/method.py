@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cells.artefact import ArtefactSpec, Preparation
-from bench.cells.loss import FeatureLoss
+from bench.cells.loss import FeatureLoss, declared_state
 from bench.cells.protocol import Match
 from bench.cells.settings import Settings
 from bench.cells.spec import RunSpec
@@ -204,11 +204,17 @@ class FeatureMatching(Method):
         return float((match.iterations or 0) * classes * (match.real_batch + 3 * (spec.ipc or 0))), match.network
 
     def reason_not_divisible(self, spec: RunSpec, source: Shaped) -> str | None:
-        """Return the reason: a batch norm, or a loss that does not declare that it works class by class; None if neither."""
+        """Return the reason: a batch norm, or a loss that keeps state or does not declare that it works class by class."""
         match, size = spec.protocol.match, spec.protocol.network
         assert match is not None
         extractor = fit(match.network, source.shape, classes=len(source.classes), width=size.width, depth=size.depth)
         if extractor.uses_batch:
             return f"the batch norm of {extractor.label} couples the classes"
-        declared = getattr(spec.settings, "works_by_class", False)
-        return None if declared else "its loss does not declare that it works class by class, with the decorator bench.by_class"
+        settings: Any = spec.settings
+        if declared_state(settings.for_cell()) is not None:
+            return "its loss keeps state, which belongs to one process"
+        return (
+            None
+            if settings.works_by_class
+            else "its loss does not declare that it works class by class, with the decorator bench.by_class"
+        )

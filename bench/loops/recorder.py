@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,10 +21,18 @@ from bench.records.resume import ResumeFile, ResumeState
 from bench.types import Progress, Snapshot, Spent, SyntheticSet, Trace
 
 REPORT_SECONDS = 0.5
-_SNAPSHOT = "snapshot "
+_SNAPSHOT, _LABELS = "snapshot ", "labels of snapshot "
 _MOST_GROWTH = 10.0
 """A warning is recorded if the images' root mean square, or the loss, grows by more than this factor; in converged runs images
 grew at most 5 times."""
+
+
+Learned = Callable[[], tuple[Tensor | None, float | None]]
+"""Returns the labels and the learning rate that a loop learns with the images, as they are now; None if it learns none."""
+
+
+def _nothing() -> tuple[None, None]:
+    return None, None
 
 
 class Recorder:
@@ -42,7 +50,9 @@ class Recorder:
     declared with `add_state` before the first step: a learned label or learning rate, a second optimizer, counted numbers.
     """
 
-    def __init__(self, task: Task, iterations: int, images: Tensor, *, resumable: bool = True) -> None:
+    def __init__(
+        self, task: Task, iterations: int, images: Tensor, *, resumable: bool = True, learned: Learned = _nothing
+    ) -> None:
         """Start with nothing recorded.
 
         Args:
@@ -50,9 +60,11 @@ class Recorder:
             iterations: how many there will be.
             images: the images at their start, `[C, m, channels, H, W]`; the loop changes them in place.
             resumable: whether all that the loop depends on can be declared.
+            learned: returns the labels and the learning rate that are learned with the images, as they are at present; each
+                checkpoint is evaluated with its own.
 
         """
-        self.task, self.iterations, self.images = task, iterations, images
+        self.task, self.iterations, self.images, self._learned = task, iterations, images, learned
         self.stopwatch, self.losses = Stopwatch(task.compute.device), list[Tensor]()
         self._states: dict[str, State] = {"images": images}
         self._angles, self._snapshots = list[Tensor](), list[Snapshot]()
@@ -150,18 +162,24 @@ class Recorder:
         """Keep a copy of the images if the present iteration is a checkpoint; the last iteration's are kept anyway."""
         iteration = len(self.losses)
         if iteration in self.task.checkpoints and iteration < self.iterations:
-            self._snapshots.append(Snapshot(iteration, self.images.detach().flatten(0, 1).clone()))
+            labels, lr = self._learned()
+            labels = labels.detach().clone() if labels is not None else None
+            self._snapshots.append(Snapshot(iteration, self.images.detach().flatten(0, 1).clone(), labels, lr))
 
     def _state(self) -> ResumeState:
         """Return all that the next iterations depend on, and all that has been recorded."""
         tensors = {"losses": _stacked(self.losses), "angles": _stacked(self._angles)}
         tensors |= {f"{_SNAPSHOT}{at.iteration}": at.images for at in self._snapshots}
+        tensors |= {f"{_LABELS}{at.iteration}": at.labels for at in self._snapshots if at.labels is not None}
+        rates = {str(at.iteration): at.lr for at in self._snapshots}
         numbers = {}
         for name, state in self._states.items():
             named, numbers[name] = state_of(state)
             tensors |= {f"{_prefix(name)}{key}": tensor for key, tensor in named.items()}
         stages, steps = self.stopwatch.read()
-        return ResumeState(tensors, {"states": numbers, "stages": stages, "steps": steps, "spent": asdict(self._spent())})
+        return ResumeState(
+            tensors, {"states": numbers, "rates": rates, "stages": stages, "steps": steps, "spent": asdict(self._spent())}
+        )
 
     def _spent(self) -> Spent:
         """Return what the cell has taken so far, with what interrupted processes spent on it."""
@@ -222,7 +240,7 @@ def _first_bad(first: Tensor, values: Tensor, iteration: int) -> Tensor:
 
 
 def _prefix(name: str) -> str:
-    """Return with what the names of a declared state's tensors begin; no name is the beginning of another one's."""
+    """Return the prefix of the names of a state's tensors; no prefix begins another."""
     return f"state {name!r} "
 
 
@@ -234,7 +252,8 @@ def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
 def _snapshots_of(state: ResumeState) -> list[Snapshot]:
     """Return the snapshots in a state, in the order of iterations."""
     images = {int(iteration): tensor for iteration, tensor in _named(state.tensors, _SNAPSHOT).items()}
-    return [Snapshot(iteration, images[iteration]) for iteration in sorted(images)]
+    labels, rates = _named(state.tensors, _LABELS), state.values["rates"]
+    return [Snapshot(at, images[at], labels.get(str(at)), rates[str(at)]) for at in sorted(images)]
 
 
 def root_mean_square(images: Tensor) -> float:

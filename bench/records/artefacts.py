@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.cells.artefact import ArtefactSpec
 from bench.cells.task import ResumeKey
-from bench.errors import DistillationError, UsageError
+from bench.errors import DistillationError
 from bench.files import atomic, file_digest, is_file
 from bench.lazy import safetensors
 from bench.records.locks import claimed
@@ -31,7 +31,8 @@ FOLDER = "artefacts"
 class ArtefactRecord(BaseModel):
     """What an artefact is: its description, the SHA-256 of its tensors' file, and how it was made.
 
-    `seconds`: of making it. `hardware`, `versions`, `code`: on what, with what and by which code. `finished`: when.
+    `made_by`: the hash of the cell that it was made for. `seconds`: of making it. `hardware`, `versions`, `code`: on what, with
+    what and by which code. `finished`: when.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,7 @@ class ArtefactRecord(BaseModel):
     hash: str
     spec: ArtefactSpec
     tensors: str
+    made_by: str
     seconds: float
     hardware: dict[str, Any] = {}
     versions: dict[str, str] = {}
@@ -71,7 +73,7 @@ class ArtefactFiles:
                 return None
             record = ArtefactRecord.model_validate_json(path.read_text(encoding="utf-8"))
             return record if record.spec == self.spec and record.tensors == file_digest(tensors) else None
-        except (OSError, ValidationError, UsageError, UnicodeDecodeError):
+        except (OSError, ValidationError, UnicodeDecodeError):
             return None  # it is made again
 
     def read(self) -> dict[str, Tensor]:

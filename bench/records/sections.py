@@ -94,7 +94,7 @@ class Unfinished(Section):
     code: str = ""
 
     def with_networks(self, tested: Iterable[Mapping[str, float]], seconds: float) -> Self:
-        """Return the same with more networks.
+        """Return what was measured, with more networks.
 
         Args:
             tested: the metrics of each, by name, `accuracy` among them.

@@ -41,29 +41,33 @@ def prepare(workplace: Workplace, task: Task) -> tuple[Task, dict[str, PreparedF
     method, prepared, facts = workplace.methods[task.spec.method], dict[str, Mapping[str, Tensor]](), dict[str, PreparedFor]()
     for spec in method.artefacts(task.spec):
         files = ArtefactFiles.beside(workplace.folder, spec)
-        record, made = _present_or_made(workplace, method, task, files)
+        if spec.kind in prepared:
+            raise ValueError(f"method {method.name!r} asks for two artefacts of the kind {spec.kind!r}; valid: a kind for each")
+        record = _present_or_made(workplace, method, task, files)
         prepared[spec.kind] = files.read()
-        facts[spec.hash] = PreparedFor(kind=spec.kind, label=spec.label, seconds=record.seconds, made=made)
+        facts[spec.hash] = PreparedFor(
+            kind=spec.kind, label=spec.label, seconds=record.seconds, made=record.made_by == task.spec.hash
+        )
     return replace(task, prepared=prepared), facts
 
 
-def _present_or_made(workplace: Workplace, method: Method, task: Task, files: ArtefactFiles) -> tuple[ArtefactRecord, bool]:
-    """Return the record of an artefact, and whether this process has made it."""
+def _present_or_made(workplace: Workplace, method: Method, task: Task, files: ArtefactFiles) -> ArtefactRecord:
+    """Return the record of an artefact, which is made if it is not there."""
     while True:
         record = files.read_record()
         if record is not None:
-            return record, False
+            return record
         with claimed(files.folder, files.spec.hash) as ours:
             if ours:
                 record = files.read_record()  # another process may have finished it since
-                return (record, False) if record is not None else (_made(workplace, method, task, files), True)
+                return record or _made(workplace, method, task, files)
         task.report(Progress("prepare", 0, 1, "another process makes it"))
         signals.check()
         time.sleep(_POLL_SECONDS)
 
 
 def _made(workplace: Workplace, method: Method, task: Task, files: ArtefactFiles) -> ArtefactRecord:
-    """Make an artefact, beginning with the resume state of an interrupted process, if any; return its record."""
+    """Make an artefact, continuing from the resume state of an interrupted process, if any; return its record."""
     begin, resume = time.perf_counter(), files.resume_file(workplace.code.sources)
     state = resume.read(torch.device("cpu"))
     tensors, earlier = (dict(state.tensors), state.values["seconds"]) if state else ({}, 0.0)
@@ -81,7 +85,12 @@ def _made(workplace: Workplace, method: Method, task: Task, files: ArtefactFiles
         if not (is_disk_error(error) or isinstance(error, torch.OutOfMemoryError)):
             resume.remove()  # from there it might fail again
         raise
-    facts = {"seconds": earlier + time.perf_counter() - begin, "finished": timestamp(), **workplace.provenance(ALONE)}
+    facts = {
+        "made_by": task.spec.hash,
+        "seconds": earlier + time.perf_counter() - begin,
+        "finished": timestamp(),
+        **workplace.provenance(ALONE),
+    }
     record = files.write(tensors, facts)
     resume.remove()
     return record

@@ -175,7 +175,9 @@ class Runner:
         trace, total = syn.trace, stopwatch.read()[0]["total"]
         record = self._record_of(task, syn, total, ranks).model_copy(update={"preparation": preparation})
         sets: dict[int | None, SyntheticSet] = {None: syn}
-        sets |= {snapshot.iteration: replace(syn, images=snapshot.images) for snapshot in trace.snapshots}
+        for snapshot in trace.snapshots:
+            labels = syn.labels if snapshot.labels is None else snapshot.labels
+            sets[snapshot.iteration] = SyntheticSet(snapshot.images, labels, lr=snapshot.lr)
         return record, sets
 
     def _record_of(self, task: Task, syn: SyntheticSet, total: float, ranks: Ranks) -> RunRecord:

@@ -58,6 +58,6 @@ class WorkerSetup:
     code: Code
 
     def as_typed(self, method: Method, spelling: str) -> Method:
-        """Return the method of a spelling in this process, with what the user typed as its citation."""
+        """Return the method of a spelling in this process, as the user spelled it."""
         typed = self.methods[spelling]
         return method if typed == spelling else replace(method, citation=typed, spelling=typed)

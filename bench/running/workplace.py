@@ -82,7 +82,7 @@ class Workplace:
         spec = RunSpec.model_validate_json(spec_json)
         method = self.methods[spec.method]
         if method.code != spec.code:
-            raise UsageError(f"--methods {method.citation!r} was changed while the grid ran; start the run again")
+            raise UsageError(f"--methods {method.spelling!r} was changed while the grid ran; start the run again")
         return spec.model_copy(update={"settings": method.settings.model_validate(dict(spec.settings))})
 
     def facts(self, method: Method) -> MethodFacts:

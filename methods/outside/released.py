@@ -96,20 +96,20 @@ class ReleasedSet(Method):
         fitting = [source for source in sources if not misfits[source.name]]
         if not fitting:
             reasons = "; ".join(misfits.values())
-            raise UsageError(f"--methods {self.citation!r} fits no dataset of this run: {reasons}")
+            raise UsageError(f"--methods {self.spelling!r} fits no dataset of this run: {reasons}")
         if len(fitting) > 1 and not (settings.dataset or content.dataset):
             names = ", ".join(source.name for source in fitting)
-            raise UsageError(f"--methods {self.citation!r} may be of {names}; valid: --set {self.name}.dataset=NAME")
+            raise UsageError(f"--methods {self.spelling!r} may be of {names}; valid: --set {self.name}.dataset=NAME")
         if content.ipc not in ipcs:
             asked = ",".join(map(str, ipcs))
-            raise UsageError(f"--ipc {asked}: {self.citation!r} has {content.ipc} images a class; valid: --ipc {content.ipc}")
+            raise UsageError(f"--ipc {asked}: {self.spelling!r} has {content.ipc} images a class; valid: --ipc {content.ipc}")
         missing = [seed for seed in seeds if seed not in content.seeds]
         if missing:
             valid = ",".join(map(str, content.seeds))
-            raise UsageError(f"--seeds: {self.citation!r} has no distillation of seed {missing[0]}; valid: --seeds {valid}")
+            raise UsageError(f"--seeds: {self.spelling!r} has no distillation of seed {missing[0]}; valid: --seeds {valid}")
         self._check_normalisation(settings)
         for assumed in dict.fromkeys(line for source in fitting for line in self.assumptions(source, settings)):
-            warnings.warn(f"{self.citation!r}: {assumed}", DataWarning, stacklevel=2)
+            warnings.warn(f"{self.spelling!r}: {assumed}", DataWarning, stacklevel=2)
 
     def spelled_at(self, path: Path) -> str:
         """Return how the command line names the set when it is at `path`."""
@@ -147,7 +147,7 @@ class ReleasedSet(Method):
             raise UsageError(f"{owner}.std={_typed(settings.std)}; valid: numbers above 0")
         if not (typed or content.in_pixels or content.mean or content.family):
             raise UsageError(
-                f"--methods {self.citation!r}: its images are floats, and nothing says how they were normalised; "
+                f"--methods {self.spelling!r}: its images are floats, and nothing says how they were normalised; "
                 f"valid: {owner}.mean=... {owner}.std=..., for example 0 and 1 for images from 0 to 1"
             )
 

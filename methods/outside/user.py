@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -51,7 +52,8 @@ class UserLoss(FeatureLoss):
         """Return the user's loss with its options set: a new instance of a class, or the function."""
         options: dict[str, Any] = {name: value for name, value in self if name not in FeatureLoss.model_fields}
         function: Any = type(self)._function
-        loss = function(**options) if inspect.isclass(function) else partial(function, **options)
+        # An object may keep state, so each cell has a copy; copying a function gives the function itself.
+        loss = function(**options) if inspect.isclass(function) else partial(copy.deepcopy(function), **options)
         return cast("Objective | ContextObjective", loss)
 
     def __call__(self, real: Tensor, syn: Tensor, *, generator: Generator) -> Tensor:
@@ -164,10 +166,6 @@ def _files_of(parts: tuple[str, ...], folder: Path) -> set[Path]:
     suffixes = importlib.machinery.all_suffixes()
     files = [path.with_name(path.name + suffix) for path in paths for suffix in suffixes]
     return {file for file in files if file.is_file()}
-
-
-def _module_of(value: object) -> str:
-    return str(getattr(value, "__module__", ""))
 
 
 def loss_class(function: Callable[..., Any], spelling: str) -> type[FeatureLoss]:

@@ -38,7 +38,7 @@ class Average:
 class Loop:
     """A loop of no meaning that learns images, soft labels and a learning rate, with two optimizers, and counts."""
 
-    def __init__(self, resume=None, *, states=STATES, stop_after=None):
+    def __init__(self, resume=None, *, states=STATES, stop_after=None, checkpoints=()):
         """Declare the `states` alone; a signal comes in the step `stop_after`."""
         self.stop_after, self.steps = stop_after, []
         self.images = torch.linspace(-1, 1, 48).reshape(3, 1, 1, 4, 4).clone().requires_grad_()
@@ -49,7 +49,8 @@ class Loop:
         self.optimizer = torch.optim.SGD([self.images], lr=0.1, momentum=0.9)
         self.others = torch.optim.Adam([self.labels, self.lr], lr=0.05)
         given = replace(task(), resume=ResumeKey(resume, owner="cell", code="code") if resume else None)
-        self.recorder = Recorder(given, ITERATIONS, self.images)
+        given = replace(given, checkpoints=checkpoints)
+        self.recorder = Recorder(given, ITERATIONS, self.images, learned=lambda: (self.labels, float(self.lr.detach())))
         values = (self.labels, self.lr, self.seen, self.optimizer, self.others, self.numbers, self.average)
         for name, value in zip(STATES, values, strict=True):
             if name in states:
@@ -130,6 +131,22 @@ def test_the_state_of_a_loop_that_declares_others_is_not_taken(tmp_path, states)
     other = Loop(tmp_path / "cell.resume", states=states)
     assert same(other.run(), Loop().run())
     assert other.steps == [*range(ITERATIONS)]
+
+
+def test_checkpoints_have_the_labels_and_the_rate_of_their_iteration(tmp_path):
+    checkpoints = (0, 1, 3)
+    whole = Loop(checkpoints=checkpoints).run().trace.snapshots
+    assert [snapshot.iteration for snapshot in whole] == [0, 1, 3]
+    assert len({snapshot.lr for snapshot in whole}) == 3
+    assert not torch.equal(whole[0].labels, whole[2].labels)
+    with pytest.raises(Interrupted):
+        Loop(tmp_path / "cell.resume", stop_after=2, checkpoints=checkpoints).run()
+    signals.reset()
+    resumed = Loop(tmp_path / "cell.resume", checkpoints=checkpoints).run().trace.snapshots
+    for snapshot, expected in zip(resumed, whole, strict=True):
+        assert (snapshot.iteration, snapshot.lr) == (expected.iteration, expected.lr)
+        assert torch.equal(snapshot.labels, expected.labels)
+        assert torch.equal(snapshot.images, expected.images)
 
 
 def test_a_state_has_a_name_of_its_own():

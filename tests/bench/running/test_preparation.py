@@ -226,7 +226,7 @@ def test_force_leaves_an_artefact_alone(tmp_path):
     runner(tmp_path / "records", toy=method, force=True).run([spec])
     assert [(path.stat().st_mtime_ns, path.read_bytes()) for path in files.paths] == before
     assert len(calls) == 3 * EPOCHS
-    assert not next(iter(stored(spec, tmp_path / "records").preparation.values())).made
+    assert next(iter(stored(spec, tmp_path / "records").preparation.values())).made, "the cell that made it still did"
 
 
 def test_a_failure_is_the_cell_s_and_leaves_no_state_to_fail_from_again(tmp_path):
@@ -280,7 +280,7 @@ def test_a_process_waits_for_the_one_that_makes_an_artefact(tmp_path, monkeypatc
     monkeypatch.setattr(preparation.time, "sleep", other_process)
     with claimed(files.folder, files.spec.hash):
         _, fact = made(tmp_path / "records", method)
-    assert (len(waits), calls, fact.made) == (2, [], False)
+    assert (len(waits), calls, fact.made) == (2, [], True), "made by another process, for this cell"
 
 
 # ---- the coresets ----
@@ -320,3 +320,15 @@ def test_the_coresets_share_a_network_and_a_change_to_it_makes_another(tmp_path)
     assert len(digests) == 5 - 1  # herding's own number of epochs counts before that of `whole`
     [same] = METHODS["herding"].artefacts(cell(METHODS["herding"], whole={"epochs": 2}, eval={"epochs": 9}))
     assert same.hash in digests
+
+
+def test_two_artefacts_of_a_kind_are_refused(tmp_path):
+    class Twice(Method):
+        def artefacts(self, spec):
+            return (*super().artefacts(spec), *super().artefacts(spec))
+
+    method = Twice(
+        **{name: getattr(toy("pool", []), name) for name in ("name", "label", "citation", "procedure", "preparation")}
+    )
+    with pytest.raises(ValueError, match="two artefacts of the kind 'pool'"):
+        made(tmp_path / "records", method)

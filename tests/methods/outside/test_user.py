@@ -509,7 +509,8 @@ def test_a_loss_is_divided_and_resumed_as_it_declares(write, name):
         method = find_method(text)
     reason = method.reason_not_divisible(task_of(method).spec, tiny_bundle())
     assert (reason is None) == (name in WORKS_BY_CLASS), reason
-    assert reason is None or "with the decorator bench.by_class" in reason
+    stateful = name in ("Stateful", "Both", "WithStateDict", "module")
+    assert reason is None or ("keeps state" if stateful else "with the decorator bench.by_class") in reason
     lines = [str(warning.message) for warning in caught if warning.category is DataWarning]
     assert len(lines) == (name in BEGINS_ANEW), lines
     if lines:
