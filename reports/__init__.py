@@ -2,8 +2,8 @@
 
 `frames` has records as rows, `statistics` what follows from them, `verdicts` the comparison with the paper, `tables`, `figures`
 and `page` show them; `speed` reports benchmarks, `export` writes distilled sets. `reference` has committed records.
-May import `bench.cells`, `bench.records` and `bench.sets`, which describe and keep; nothing of `bench` that computes. What a
-report needs is imported when it is made.
+May import `cells`, `records`, `sets` and the names of networks from `bench`, and nothing that computes. What a report needs is
+imported when it is made.
 """
 
 from __future__ import annotations

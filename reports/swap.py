@@ -29,6 +29,9 @@ def swapped(target: Path, own: Callable[[PurePath], bool]) -> Iterator[Path]:
         if target.exists() and not target.is_dir():
             raise UsageError(f"{target} is no folder; valid: a new folder, or that of an earlier report")
         target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f".{target.name}-*/old"):  # of a run that was killed between the two renames below
+            if not target.exists():
+                left.rename(target)
         with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent, ignore_cleanup_errors=True) as beside:
             new, old = Path(beside, "new"), Path(beside, "old")
             new.mkdir()

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "bench.networks": {"bench"},
     "bench.machine": {"bench", "bench.networks"},
     "bench.cells": {"bench", "bench.networks", "bench.machine"},
-    "bench.records": CELLS,
+    "bench.records": {"bench", "bench.networks", "bench.cells"},
     "bench.sets": {"bench"},
     "bench.loops": CELLS | {"bench.records"},
     "bench.plan": CELLS | {"bench.records"},
@@ -176,7 +176,7 @@ def test_every_package_imports_only_what_the_table_allows():
     assert {name: extra for name, modules in packages.items() if (extra := modules - MAY_IMPORT[name])} == {}
 
 
-def test_the_table_is_acyclic_and_allows_no_more_than_is_used_by_somebody():
+def test_the_table_is_acyclic_and_names_packages_alone():
     assert not cycle_in(MAY_IMPORT)
     assert set().union(*MAY_IMPORT.values()) <= set(MAY_IMPORT)
 

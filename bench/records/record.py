@@ -124,7 +124,7 @@ class RunRecord(BaseModel):
 
         Args:
             evaluation: of the final images, or of those of a checkpoint.
-            spec: names the networks that are asked for, which stand first, in their order.
+            spec: names the networks that are asked for, which come first, in their order.
             iteration: the checkpoint's, or None for the final images.
 
         """
@@ -164,7 +164,7 @@ def stage_name(network: str, iteration: int | None) -> str:
 
 
 def _ordered(evaluations: Iterable[Evaluation], spec: RunSpec) -> tuple[Evaluation, ...]:
-    """Return one evaluation for each network, the last of several; the networks that `spec` asks for stand first."""
+    """Return one evaluation for each network, the last of several; the networks that `spec` asks for come first."""
     by_name = {evaluation.network: evaluation for evaluation in evaluations}
     return tuple(by_name[name] for name in dict.fromkeys((*spec.networks, *by_name)) if name in by_name)
 

@@ -47,7 +47,7 @@ def _other_rates(results: Results) -> str:
     if not results.hidden_rates:
         return ""
     rates = ", ".join(f"{rate:g}" for rate in results.hidden_rates)
-    return f" Cells that differ in the rate of a step alone (match.rate={rates}) stand in the table and figure of rates only."
+    return f" Cells that differ in the rate of a step alone (match.rate={rates}) are in the table and figure of rates only."
 
 
 def networks_heading(results: Results) -> str:

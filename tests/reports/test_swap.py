@@ -112,3 +112,12 @@ def test_a_link_to_a_folder_stays_a_link(target, tmp_path):
         (new / "own.md").write_text("new")
     assert link.is_symlink()
     assert files(target)["own.md"] == "new"
+
+
+def test_what_a_killed_run_had_moved_aside_comes_back(target):
+    aside = target.parent / ".report-killed"
+    aside.mkdir()
+    target.rename(aside / "old")  # killed between the two renames
+    with swapped(target, own) as new:
+        (new / "own.md").write_text("new")
+    assert files(target) == {"own.md": "new", "notes.md": "old", "figures/theirs.svg": "old"}
