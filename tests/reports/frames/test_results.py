@@ -225,7 +225,7 @@ def test_records_that_differ_in_the_rate_alone_do_not_flood_the_tables():
     assert not [head for head in table.heads if "rate" in head]
     assert set(results.main["accuracy"]) == {5.0}  # the rate of the profile, though another is better
     assert len(results.networks) == 12  # the tidy frame has them all
-    assert "(match.rate=0.01, 0.2) stand in the table and figure of rates only" in caption(results)
+    assert "(match.rate=0.01, 0.2) are in the table and figure of rates only" in caption(results)
     assert "0.01" not in caption(Results.of(records[1:2]))
 
 
