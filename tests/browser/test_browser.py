@@ -148,7 +148,7 @@ def test_a_variant_can_be_chosen_and_so_can_cells_without_one(opened):
     page.select_option("#filters [name=variant]", "kr.hidden=3")
     assert page.locator(".card:visible").count() == 2
     page.select_option("#filters [name=variant]", "")
-    assert page.locator(".card:visible").count() == 14
+    assert page.locator(".card:visible").count() == 18
 
 
 # ---- figures and images ----
