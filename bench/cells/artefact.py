@@ -92,8 +92,8 @@ class Preparation:
     Attributes:
         kind: of the artefact.
         make: the function that makes it, or its location `"module:function"`; see `Maker`.
-        settings: returns the fields of its spec that the method decides: `network`, `training` and, if they are not 1 and
-            `kind`, `count` and `stage`.
+        settings: returns the fields of its spec that the method decides: `network` and `training`. It may also set `count`,
+            which is otherwise 1, and `stage`, which is otherwise the kind.
 
     """
 

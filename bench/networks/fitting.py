@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 
 def fit(name: str, shape: tuple[int, int, int], *, classes: int, width: int, depth: int | None) -> Network:
-    """Return the network of that name for images of one shape; arguments and errors are those of
-    `bench.networks.network.fit`.
-    """
+    """Return the network of that name for images of one shape, as `bench.networks.network.fit` does."""
     network: Network = resolve_name("bench.networks.network:fit")(name, shape, classes=classes, width=width, depth=depth)
     return network

@@ -69,7 +69,7 @@ class Evaluating(RankJob):
     earlier: Unfinished
 
     def perform(self, workplace: Workplace) -> None:
-        """Do what the leader does in `evaluate_together`."""
+        """Evaluate as the leader does; see `bench.running.evaluations`."""
         task = self.task(workplace)
         syn = self.syn or workplace.procedure(task.spec)(task)
         workplace.evaluate(task, syn.to(task.compute.device), self.settings, self.name, earlier=self.earlier)

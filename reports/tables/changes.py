@@ -21,7 +21,7 @@ from reports.tables.table import Row, Table, TableCell, number
 _CAPTION = (
     f"{metric_label().capitalize()}, over the seeds and networks that both folders have; networks of a seed are subtracted one "
     "by one. Interval: 95 %, Student's t. p: paired t-test, after Holm's correction over all rows that were tested. Changed: p "
-    f"below {LEVEL:g}. Observations are seeds; where there is a single one, its networks, and then interval and p are of these "
+    f"below {LEVEL:g}. Observations are seeds; if there is a single one, its networks, and then interval and p are of these "
     "two distilled sets and say nothing of others. Time ratio: seconds an iteration in the second folder over those in the "
     "first. Cells of one folder alone are last."
 )
