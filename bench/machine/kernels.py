@@ -33,12 +33,12 @@ def compiler_missing() -> str:
 class CompiledOrEager:
     """A function of tensors, compiled for each shape; if that fails, the eager function. `failure` says why."""
 
-    def __init__(self, eager: Callable[..., Any], to_compile: Callable[..., Any] | None = None) -> None:
-        """Take the eager function and, to compile it at its first call, the one to compile."""
+    def __init__(self, eager: Callable[..., Any], *, to_compile: bool = False) -> None:
+        """Take the function, and whether it is to be compiled at its first call."""
         self.failure = compiler_missing() if to_compile else ""
         self._eager = eager
-        possible = to_compile is not None and not self.failure
-        self._compiled = torch.compile(to_compile, fullgraph=True, dynamic=False) if possible else None
+        possible = to_compile and not self.failure
+        self._compiled = torch.compile(eager, fullgraph=True, dynamic=False) if possible else None
 
     def __call__(self, *arguments: Any) -> Any:
         """Return the function's value."""
@@ -82,13 +82,13 @@ def function_of(kind: Kind, network: Network, *, training: bool, compile: bool) 
         compile: whether to compile it.
 
     """
-    make = _MAKERS[kind]
+    function = _MAKERS[kind](network, training)
     if not compile:
-        return CompiledOrEager(make(network, training, False))
+        return CompiledOrEager(function)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns if there is no CUDA
     # One code object serves every network and shape of a run; the default limit of 8 would stop at the third dataset.
     torch._dynamo.config.recompile_limit = 256
-    return CompiledOrEager(make(network, training, False), make(network, training, True))
+    return CompiledOrEager(function, to_compile=True)
 
 
 def kernel_of(kind: Kind, network: Network, *, flops: float, device: str, training: bool = True) -> Kernel:
@@ -106,18 +106,18 @@ def kernel_of(kind: Kind, network: Network, *, flops: float, device: str, traini
     return Kernel(function_of(kind, network, training=training, compile=estimate.compile), estimate)
 
 
-def _features(network: Network, training: bool, compiled: bool) -> Callable[..., Tensor]:
-    function = network.function("features", training=training, compiled=compiled)
+def _features(network: Network, training: bool) -> Callable[..., Tensor]:
+    function = network.function("features", training=training)
     return lambda images, *tensors: function(images, tensors)
 
 
-def _features_with_gradient(network: Network, training: bool, compiled: bool) -> Callable[..., Tensor]:
-    function = network.function("features with gradient", training=training, compiled=compiled)
+def _features_with_gradient(network: Network, training: bool) -> Callable[..., Tensor]:
+    function = network.function("features with gradient", training=training)
     return lambda images, *tensors: function(images, tensors)
 
 
-def _training_loss(network: Network, training: bool, compiled: bool) -> Callable[..., Tensor]:
-    logits = network.function("logits", training=training, compiled=compiled)
+def _training_loss(network: Network, training: bool) -> Callable[..., Tensor]:
+    logits = network.function("logits", training=training)
 
     def loss(images: Tensor, labels: Tensor, weights: Tensor, *tensors: Tensor) -> Tensor:
         """Return the weighted sum of the cross-entropies."""
@@ -127,13 +127,13 @@ def _training_loss(network: Network, training: bool, compiled: bool) -> Callable
     return loss
 
 
-def _training_losses(network: Network, training: bool, compiled: bool) -> Callable[..., Tensor]:
-    losses: Callable[..., Tensor] = torch.func.vmap(_training_loss(network, training, compiled))
+def _training_losses(network: Network, training: bool) -> Callable[..., Tensor]:
+    losses: Callable[..., Tensor] = torch.func.vmap(_training_loss(network, training))
     return losses
 
 
-def _layer_sums(network: Network, training: bool, compiled: bool) -> Callable[..., tuple[Tensor, ...]]:
-    layers = network.function("layers", training=training, compiled=compiled)
+def _layer_sums(network: Network, training: bool) -> Callable[..., tuple[Tensor, ...]]:
+    layers = network.function("layers", training=training)
 
     def layer_sums(images: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the sum over the images of each map after a ReLU, then the features of each image."""
@@ -143,7 +143,7 @@ def _layer_sums(network: Network, training: bool, compiled: bool) -> Callable[..
     return layer_sums
 
 
-_MAKERS: dict[str, Callable[[Network, bool, bool], Callable[..., Any]]] = {
+_MAKERS: dict[str, Callable[[Network, bool], Callable[..., Any]]] = {
     "features": _features,
     "features with gradient": _features_with_gradient,
     "loss": _training_loss,

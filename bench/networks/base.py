@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from bench.networks.fast import GroupNorm, LayerNorm
+
 
 class Architecture(nn.Module):
     """A network of images that ends in a linear layer, `classifier`; the tensors before that layer are its features.
@@ -35,10 +37,6 @@ class Architecture(nn.Module):
         """Return the features if no gradient is taken: a faster path, for networks that have one."""
         return self.features(images)
 
-    def features_for_compiling(self, images: Tensor) -> Tensor:
-        """Return the features, in a form whose gradient is fast once compiled, for networks that have one."""
-        return self.features(images)
-
     def forward(self, images: Tensor) -> Tensor:
         """Return the scores of the classes, `[N, classes]`."""
         scores: Tensor = self.classifier(self.features(images))
@@ -52,9 +50,9 @@ def normalisation(kind: str, channels: int, side: int) -> nn.Module:
     `bn` couples the images of a batch, and `nn` is none; as in the code of DC (Zhao, Mopuri and Bilen 2021).
     """
     if kind == "in":
-        return nn.GroupNorm(channels, channels)
+        return GroupNorm(channels, channels)
     if kind == "gn":
-        return nn.GroupNorm(4, channels)
+        return GroupNorm(4, channels)
     if kind == "ln":
-        return nn.LayerNorm([channels, side, side])
+        return LayerNorm([channels, side, side])
     return nn.BatchNorm2d(channels) if kind == "bn" else nn.Identity()

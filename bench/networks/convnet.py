@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar, cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UsageError
 from bench.networks.base import Architecture, normalisation
-from bench.networks.fast import grey_block, pooled_means
+from bench.networks.fast import LEAKY_RELU, RELU, SIGMOID, GroupNorm, average_pooled, grey_block
 
 _Function = Callable[[Tensor], Tensor]
 
-_ACTIVATIONS: dict[str, _Function] = {"ar": F.relu, "as": torch.sigmoid, "al": partial(F.leaky_relu, negative_slope=0.01)}
-
-
-def _mean_pooling(maps: Tensor) -> Tensor:
-    return F.avg_pool2d(maps, 2)
+_ACTIVATIONS = {"ar": RELU, "as": SIGMOID, "al": LEAKY_RELU}
 
 
 def _max_pooling(maps: Tensor) -> Tensor:
@@ -32,11 +26,11 @@ def _no_pooling(maps: Tensor) -> Tensor:
     return maps
 
 
-_POOLINGS: dict[str, _Function] = {"ap": _mean_pooling, "mp": _max_pooling, "np": _no_pooling}
+_POOLINGS: dict[str, _Function] = {"ap": average_pooled, "mp": _max_pooling, "np": _no_pooling}
 
 
 class Block(nn.Module):
-    """Convolution 3x3, norm and activation; the pooling that follows is the network's."""
+    """Convolution 3x3, norm and activation, with average pooling or without; other pooling is the network's."""
 
     def __init__(self, inputs: int, width: int, *, side: int, padding: int, norm: str, activation: str) -> None:
         """Take the numbers of channels, the side of the maps, the convolution's padding, and the variants."""
@@ -47,10 +41,14 @@ class Block(nn.Module):
         # Instance norm subtracts the mean of each channel, and the bias with it: then the bias is not added in the first place.
         self.adds_bias = norm != "in"
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the maps `[N, width, s, s]` of `x` `[N, inputs, h, h]` after the activation."""
+    def forward(self, x: Tensor, *, averaged: bool = False) -> Tensor:
+        """Return the maps `[N, width, s, s]` of `x` `[N, inputs, h, h]` after the activation, or means of 2x2 squares."""
         maps = F.conv2d(x, self.conv.weight, self.conv.bias if self.adds_bias else None, padding=self.conv.padding)
-        return self.activation(self.norm(maps))
+        if isinstance(self.norm, GroupNorm):
+            normalised: Tensor = self.norm(maps, self.activation, averaged=averaged)
+            return normalised
+        values = self.activation.function(self.norm(maps))
+        return average_pooled(values) if averaged else values
 
 
 class ConvNet(Architecture):
@@ -108,7 +106,7 @@ class ConvNet(Architecture):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the flattened last maps `[N, features_dim]` of `images` `[N, channels, H, H]`."""
-        return self._after(images, self._blocks, self.pool)
+        return self._after(images, self._blocks)
 
     def features_without_gradient(self, images: Tensor) -> Tensor:
         """Return the features, with `grey_block` as the first block if that computes it."""
@@ -116,11 +114,7 @@ class ConvNet(Architecture):
             return self.features(images)
         first, *others = self._blocks
         maps = grey_block(images, first.conv.weight, first.norm.weight, first.norm.bias, first.activation)
-        return self._after(maps, others, self.pool)
-
-    def features_for_compiling(self, images: Tensor) -> Tensor:
-        """Return the features, with average pooling as `pooled_means`."""
-        return self._after(images, self._blocks, pooled_means if self.averages else self.pool)
+        return self._after(maps, others)
 
     def layers(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of `images` after each activation, `[N, width, s, s]`, then the features."""
@@ -134,10 +128,10 @@ class ConvNet(Architecture):
     def _blocks(self) -> list[Block]:
         return cast("list[Block]", list(self.blocks))
 
-    def _after(self, x: Tensor, blocks: Sequence[Block], pool: _Function) -> Tensor:
+    def _after(self, x: Tensor, blocks: Sequence[Block]) -> Tensor:
         """Return the flattened output `[N, features_dim]` of the given blocks for `x` `[N, channels, s, s]`."""
         for block in blocks:
-            x = pool(block(x))
+            x = block(x, averaged=True) if self.averages else self.pool(block(x))
         return x.flatten(1)
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from bench.errors import UsageError
 from bench.networks.base import Architecture
 from bench.networks.cost import cost_of
+from bench.networks.fast import channels_last
 from bench.networks.names import check_network, network_label, parse_network
 from bench.networks.weights import Weights, initial_weights
 
@@ -132,14 +133,11 @@ class Network:
         """
         return tuple(t.to(dtype) if cast else t for t, (_, cast) in zip(tensors, _tensors(self), strict=True))
 
-    def function(
-        self, kind: Kind, *, compiled: bool = False, training: bool = False
-    ) -> Callable[[Tensor, Sequence[Tensor]], Any]:
+    def function(self, kind: Kind, *, training: bool = False) -> Callable[[Tensor, Sequence[Tensor]], Any]:
         """Return a pure function of `(images, tensors)`, to be called as it is or to be compiled.
 
         Args:
             kind: what it computes. The function of `features` may be faster, and is then not meant to be differentiated.
-            compiled: whether it will be compiled: some steps have a form that is faster then.
             training: whether batch norms use the batch's statistics, and update the buffers among the tensors in place.
 
         """
@@ -149,7 +147,7 @@ class Network:
             return _applied(self, "layers", training)
         if kind == "features":
             return _applied(self, "features_without_gradient", training)
-        features = _applied(self, "features_for_compiling" if compiled else "features", training)
+        features = _applied(self, "features", training)
         if kind == "features with gradient":
             return features
 
@@ -249,7 +247,7 @@ def _applied(network: Network, method: str, training: bool) -> Callable[[Tensor,
     def function(images: Tensor, tensors: Sequence[Tensor]) -> Any:
         pairs = zip(names, tensors, strict=True)
         state = {name: tensor.to(images.dtype) if cast else tensor for (name, cast), tensor in pairs}
-        return torch.func.functional_call(module, state, (images,), tie_weights=False)
+        return torch.func.functional_call(module, state, (channels_last(images),), tie_weights=False)
 
     return function
 

@@ -81,7 +81,7 @@ def test_one_function_serves_all_cells_of_a_kind_and_network():
 def test_a_kernel_that_cannot_be_compiled_runs_eagerly_and_says_so(environment, reason, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    function = CompiledOrEager(lambda x: x + 1, lambda x: x + 2)
+    function = CompiledOrEager(lambda x: x + 1, to_compile=True)
     assert function(torch.ones(2)).tolist() == [2, 2]
     assert Kernel(function, Estimate(True, "it pays")).note == f"eager: {reason}"
     assert Kernel(function, Estimate(False, "it does not pay")).note == "eager: it does not pay"
@@ -94,7 +94,7 @@ def test_a_failing_compiler_falls_back(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **options: fail)
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "0")
     monkeypatch.setenv("CXX", sys.executable)  # any program that is there
-    kernel = Kernel(CompiledOrEager(lambda x: x + 1, lambda x: x + 2), Estimate(True, "it pays"))
+    kernel = Kernel(CompiledOrEager(lambda x: x + 1, to_compile=True), Estimate(True, "it pays"))
     assert kernel.note == "compiled: it pays"
     assert kernel(torch.ones(2)).tolist() == [2, 2]
     assert kernel.note == "eager: compiling failed (InductorError)"
@@ -169,6 +169,14 @@ def test_the_gradient_of_training_against_float64(precision, most, compiled):
             continue
         assert parameter.grad.dtype == torch.float32
         assert relative_error(parameter.grad, reference.grad) < most
+
+
+@pytest.mark.parametrize("name", ["mps", "mps:0", "meta", "xpu", "vulkan", "gpu", "0", "", "CUDA", "cudda"])
+def test_a_device_on_which_the_suite_does_not_compute_is_refused_in_a_short_line(name):
+    with pytest.raises(UsageError) as error:
+        Compute.choose(device=name)
+    reason = "the suite computes on processors and on CUDA"
+    assert str(error.value) == f"--device {name!r} cannot be used here ({reason}); valid: auto, cpu, cuda, cuda:N"
 
 
 def test_a_device_that_is_not_there_is_a_usage_error():

@@ -189,16 +189,16 @@ def test_layers_are_the_maps_after_each_relu_and_the_features(shape, depth):
 
 @pytest.mark.parametrize("name", ["convnet", "convnet-as", "convnet-bn", "convnet-mp", "convnet-np-d1"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 7, 7), (3, 7, 7)], ids=str)
-def test_fast_paths_equal_plain_ones(name, shape):
+def test_fast_paths_equal_torchs_modules(name, shape):
     network = build(name, shape)
-    tensors = drawn(network).all
+    weights = drawn(network)
+    module = loaded(network, weights)[:-1]
     images = torch.rand(3, *shape, dtype=torch.float64, requires_grad=True)
-    expected = network.features(images, tensors)
-    torch.testing.assert_close(network.function("features")(images, tensors), expected)
-    fast = network.function("features with gradient", compiled=True)(images, tensors)
+    expected = module(images)
+    torch.testing.assert_close(network.function("features")(images, weights.all), expected)
+    fast = network.features(images, weights.all)
     torch.testing.assert_close(fast, expected)
     torch.testing.assert_close(*(torch.autograd.grad(f.square().sum(), images)[0] for f in (fast, expected)))
-    torch.testing.assert_close(network.function("logits", compiled=True)(images, tensors), network.logits(images, tensors))
 
 
 @pytest.mark.parametrize("name", ["convnet-bn", "vgg11-bn", "resnet18-bn"])
@@ -240,7 +240,7 @@ def test_several_networks_at_once_are_each_their_own(name):
     each = [drawn(network, seed) for seed in (0, 1)]
     together = Weights.stack(each)
     images = torch.rand(2, 3, 1, 28, 28, dtype=torch.float64)
-    logits = torch.func.vmap(network.function("logits", compiled=True, training=True))(images, together.all)
+    logits = torch.func.vmap(network.function("logits", training=True))(images, together.all)
     for number, weights in enumerate(each):
         torch.testing.assert_close(logits[number], network.logits(images[number], weights.all, training=True))
         for own, theirs in zip(together.select(number).all, weights.all, strict=True):
@@ -253,7 +253,7 @@ def test_functions_compile_into_one_graph(training):
     weights = drawn(network, dtype=torch.float32)
     images = torch.rand(4, 1, 8, 8)
     for kind in ("features", "features with gradient", "logits", "layers"):
-        function = network.function(kind, compiled=True, training=training)
+        function = network.function(kind, training=training)
         compiled = torch.compile(function, fullgraph=True, dynamic=False, backend="eager")
         torch.testing.assert_close(compiled(images, weights.all), function(images, weights.all))
 
