@@ -10,8 +10,9 @@
     running    the runner and its workers: local, Ray, Slurm, torchrun
     command    the command line
 
-Beside them are `types`, `errors`, `files`, `seeding` and `lazy`. Files outside the engine import the public names from here,
-`from bench import Method, Settings`: these names stay. Each is loaded at its first use. docs/adding.md shows what they are for.
+Beside them are `types`, `errors`, `files`, `pickles`, `seeding` and `lazy`. Files outside the engine import the public names
+from here, `from bench import Method, Settings`: these names stay. Each is loaded at its first use. docs/adding.md shows what
+they are for.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _LONGEST = 80
+_MOST_LISTED = 20
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -43,6 +44,13 @@ def quoted(value: object) -> str:
     """Return a value in quotes, cut short if it is long."""
     written = repr(value)
     return written if len(written) <= _LONGEST else f"{written[:_LONGEST]}... ({len(written)} characters)"
+
+
+def listed(names: Sequence[object]) -> str:
+    """Return names with commas between; of more than twenty the first three and their number."""
+    if len(names) <= _MOST_LISTED:
+        return ", ".join(map(str, names))
+    return f"{', '.join(map(str, names[:3]))}, ... ({len(names)} in all)"
 
 
 def is_disk_error(error: BaseException) -> bool:

@@ -45,7 +45,8 @@ class Bundle:
     """A dataset in memory: two splits, class names in label order, channel means and deviations of images scaled to [0, 1].
 
     `flip` says whether a mirrored image keeps its class. `published`: whether published numbers are of these images; None
-    if nobody knows, as for a folder of pictures.
+    if nobody knows, as for a folder of pictures. `spelling`: how the command line names it, if not by its name. `aliases`:
+    pairs of another name of a class and its name.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Bundle:
     std: tuple[float, ...]
     flip: bool = True
     published: bool | None = None
+    spelling: str = ""
+    aliases: tuple[tuple[str, str], ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -142,8 +145,8 @@ class LossContext:
     """What a loss with the keyword argument `context` receives at each call.
 
     `step`: the number of the iteration, from 0, of `iterations`. `labels`: the class of each row of the features, `[C]`.
-    `classes`: the names of all classes, in the order of labels. In a cell that several processes share,
-    the rows are of some classes only.
+    `classes`: the names of all classes, in the order of labels. If several processes share a cell, or classes give different
+    numbers of real images, the rows are of some classes only.
     """
 
     step: int

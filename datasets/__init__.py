@@ -8,9 +8,8 @@ hides the Hugging Face library of that name, so the Hub's files are read without
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bench.errors import UsageError, unknown
+from bench.files import user_path
 from bench.lazy import Registry
 from datasets.folder import folder_source
 from datasets.loading import Loader as Loader
@@ -28,23 +27,28 @@ DATASETS: Registry[Source] = Registry(
 )
 
 
-def find_source(name: str, *, size: int | None = None) -> Source:
+def find_source(name: str, *, size: int | None = None, flip: bool | None = None) -> Source:
     """Return the source of a dataset that the command line names.
 
     Args:
         name: a name in the registry, or `folder:PATH` for images of the user's own.
         size: height and width to which the images of a folder are resized; None keeps their own.
+        flip: whether a mirrored image of a folder keeps its class; None for true.
 
     Raises:
-        UsageError: if there is no such dataset, with the valid names, or if a size is given for a set of the registry.
+        UsageError: if there is no such dataset, with the valid names, or if a size or `flip` is given for a set of the
+            registry.
 
     """
     if name.startswith("folder:"):
-        return folder_source(Path(name.removeprefix("folder:")), size=size)
+        return folder_source(user_path(name.removeprefix("folder:")), size=size, flip=flip is not False)
     if name not in DATASETS:
         raise unknown("dataset", name, [*DATASETS, "folder:PATH"])
     if size is not None:
         raise UsageError(f"--set data.size={size}: {name!r} has a size of its own; data.size is for folder:PATH alone")
+    if flip is not None:
+        said = f"--set data.flip={str(flip).lower()}: {name!r} says itself whether it is mirrored"
+        raise UsageError(f"{said}; data.flip is for folder:PATH alone")
     return DATASETS[name]
 
 
@@ -71,7 +75,7 @@ def split_names(value: str) -> list[str]:
 def _pieces_of_folder(pieces: list[str]) -> int:
     """Return the number of pieces between commas that form the path of the folder which the first, `folder:...`, begins."""
     end = next((index for index, piece in enumerate(pieces[1:], 1) if piece.startswith("folder:")), len(pieces))
-    paths = {count: Path(",".join(pieces[:count]).removeprefix("folder:")) for count in range(1, end + 1)}
+    paths = {count: user_path(",".join(pieces[:count]).removeprefix("folder:")) for count in range(1, end + 1)}
     there = [count for count, path in paths.items() if path.is_dir()]
     complete = [count for count in there if all(piece in DATASETS for piece in pieces[count:end])]
     if len(complete) > 1:

@@ -19,6 +19,7 @@ SOURCE = Source(
     name="cifar10",
     label="CIFAR-10",
     classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    aliases=(("plane", "airplane"), ("aeroplane", "airplane"), ("car", "automobile")),
     mean=(0.4914, 0.4822, 0.4465),
     # The field's values: the mean over images of each image's own deviation, not the deviation of all pixels (0.247, ...).
     std=(0.2023, 0.1994, 0.2010),

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
 from bench.files import is_file, reading
-from bench.lazy import numpy as np
+from bench.pickles import NUMPY_ARRAYS
+from bench.pickles import Array as _Array
 from bench.types import Split
 from datasets.reading import Group, make_split
 from datasets.source import Groups, Layout
-
-_NUMBERS = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f8"}
-"""numpy's codes for the types of numbers that an array may have."""
 
 
 def pickle_files(folder: str, *, train: tuple[str, ...], test: str, label_key: str, files: str) -> Layout:
@@ -56,53 +55,6 @@ def _read_batch(group: Group, split: str, *, label_key: str) -> Split:
         return make_split(images.reshape(-1, 3, 32, 32), labels, group)
 
 
-class _Number:
-    """Replaces numpy's `dtype` while a batch is loaded: the type of an array's numbers, and the order of their bytes."""
-
-    def __init__(self, code: str, align: object = False, copy: object = False) -> None:
-        if code not in _NUMBERS:
-            raise ValueError(f"arrays of type {code!r}; valid: whole numbers or floats")
-        self.code, self.order = code, "<"
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = ">" if state[1] == ">" else "<"  # "|" is for numbers of one byte
-
-
-class _Array:
-    """Replaces numpy's `ndarray`, and the function that allocates an array, while a batch is loaded."""
-
-    array: Any = None
-
-    def __init__(self, *arguments: object) -> None:
-        """Ignore the arguments of numpy's function: the content comes with the state."""
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, number, is_column_major, content = state
-        self._fill(content, number, shape, "F" if is_column_major else "C")
-
-    def _fill(self, content: Any, number: Any, shape: Any, order: Any) -> None:
-        if not isinstance(number, _Number) or not isinstance(content, str | bytes | bytearray):
-            raise TypeError("an array without a type of numbers, or without bytes")
-        data = content.encode("latin1") if isinstance(content, str) else content  # Python 2 wrote bytes as strings
-        self.array = np.frombuffer(data, f"{number.order}{number.code}").reshape(shape, order=order)
-
-
-class _BufferArray(_Array):
-    """Replaces the function that makes a complete array, which numpy names in pickles of protocol 5."""
-
-    def __init__(self, content: Any, number: Any, shape: Any, order: Any) -> None:
-        self._fill(content, number, shape, order)
-
-
-_CORES = ("numpy.core", "numpy._core")  # before and since numpy 2
-_REPLACEMENTS: dict[tuple[str, str], type] = {
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Number,
-    **{(f"{core}.multiarray", "_reconstruct"): _Array for core in _CORES},
-    **{(f"{core}.numeric", "_frombuffer"): _BufferArray for core in _CORES},
-}
-
-
 class _Unpickler(pickle.Unpickler):
     """Loads a batch, and runs no code that the file names."""
 
@@ -110,10 +62,10 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(file.read_bytes()), encoding="latin1")
         self._file = file
 
-    def find_class(self, module: str, name: str) -> type:
+    def find_class(self, module: str, name: str) -> Callable[..., Any]:
         """Return the replacement of a class that a file names; raise `UsageError` if no array consists of it."""
         try:
-            return _REPLACEMENTS[module, name]
+            return NUMPY_ARRAYS[module, name]
         except KeyError:
             raise UsageError(
                 f"{self._file} asks for {module}.{name}, which would run code, and was not loaded; "

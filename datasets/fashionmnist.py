@@ -11,6 +11,7 @@ SOURCE = Source(
     name="fashionmnist",
     label="FashionMNIST",
     classes=("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    aliases=(("T-shirt/top", "T-shirt"),),
     mean=(0.2861,),
     std=(0.3530,),
     size=28,

@@ -14,13 +14,11 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import UsageError
-from bench.files import atomic, is_file
+from bench.files import APPLICATION, atomic, is_file
 from bench.types import Split
 
 READERS = 1
 """Increase it when a reader starts to decode other pixels or labels from the same files: old cache entries then expire."""
-
-_APPLICATION = "which-loss-at-what-cost"
 
 
 class Fingerprint(BaseModel):
@@ -60,14 +58,17 @@ def fingerprint_of(train: Split, test: Split, names: Sequence[str] = ()) -> Fing
     digest = hashlib.sha256(json.dumps(list(names)).encode())
     content = digest.copy()
     for name, split in (("train", train), ("test", test)):
-        images, labels = split.images.numpy(), split.labels.numpy().astype("<i8")
-        hashes = [
-            hashlib.sha256(image.tobytes() + label.tobytes()).digest() for image, label in zip(images, labels, strict=True)
-        ]
-        header = f"{name} {images.shape}".encode()
+        hashes = image_hashes(split)
+        header = f"{name} {tuple(split.images.shape)}".encode()
         digest.update(header + b"".join(hashes))
         content.update(header + b"".join(sorted(hashes)))
     return Fingerprint(digest=digest.hexdigest(), content=content.hexdigest())
+
+
+def image_hashes(split: Split) -> list[bytes]:
+    """Return the SHA-256 of each image with its label."""
+    images, labels = split.images.numpy(), split.labels.numpy().astype("<i8")
+    return [hashlib.sha256(image.tobytes() + label.tobytes()).digest() for image, label in zip(images, labels, strict=True)]
 
 
 class _Entry(BaseModel):
@@ -128,7 +129,7 @@ def _key(files: Sequence[Path]) -> str:
 def _cache_paths(name: str, home: Path) -> list[Path]:
     """Return the possible paths of a cache file, the preferred one first."""
     owner = hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:16]
-    own = platformdirs.user_cache_path(_APPLICATION) / f"{owner}-{name}.json"
+    own = platformdirs.user_cache_path(APPLICATION) / f"{owner}-{name}.json"
     return [home / f".fingerprint-{name}.json", own]
 
 

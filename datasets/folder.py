@@ -1,24 +1,26 @@
 """`folder:PATH`: the user's own images, in the layout of torchvision's ImageFolder.
 
-That is `PATH/train/CLASS/*` and `PATH/test/CLASS/*`.
+That is `PATH/train/CLASS/*` and `PATH/test/CLASS/*`; without `test`, `val` is taken for it. What is hidden is ignored.
+The set is called by the fingerprint of its images, so that it is the same set under any path and on any machine.
 """
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.errors import UsageError
-from bench.files import DataWarning, is_file, reading
+from bench.errors import UsageError, listed
+from bench.files import DataWarning, announced, is_file, is_stray, reading
 from bench.lazy import PIL, torch
 from bench.lazy import numpy as np
 from bench.types import Split
-from datasets.fingerprint import Fingerprint, cached, fingerprint_of
+from datasets.fingerprint import Fingerprint, cached, fingerprint_of, image_hashes
 from datasets.pictures import convert, has_alpha, is_grey, open_image
 from datasets.reading import Group
 from datasets.source import Groups, Layout, Source
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """The suffixes of the files that torchvision's ImageFolder reads."""
+
+_VALIDATION = ("val", "valid", "validation", "dev")
+_SPLITS = {"train": ("train", "training"), "test": ("test", "testing", *_VALIDATION)}
+"""What people call the folders of the two splits, in lower case, in the order in which they are tried."""
+
+_DIGITS = 12
+"""How many digits of the fingerprint the name of a folder has."""
 
 _SMALLEST_STD = 1e-3
 """Images are divided by their deviation, which is at least this: that of images of one colour is zero."""
@@ -42,7 +51,7 @@ class Facts(BaseModel):
         mean: the mean of each channel over the training images.
         std: the standard deviation of each channel, likewise.
         side: height and width of the images.
-        transparent: the images that have an alpha channel.
+        notes: what a user should know of the images, such as how many have an alpha channel.
 
     """
 
@@ -52,15 +61,19 @@ class Facts(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     side: int
-    transparent: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class _Folder:
     """The images below a path: their files, and their pixels, which are read once, at first use."""
 
     def __init__(self, path: Path, size: int | None) -> None:
-        self.path, self.size, self.classes = path, size, _classes(path)
-        self.train, self.test = (_images(path / split, self.classes) for split in ("train", "test"))
+        self.path, self.size = path, size
+        splits = _split_folders(path)
+        self.classes = tuple(_classes(splits["train"]))
+        self.train, self.test = (_images(_classes(splits[name])) for name in ("train", "test"))
+        test = splits["test"]
+        self.notes = (f"{test} is taken for the test split",) if test.name.lower() in _VALIDATION else ()
 
     def files(self, root: Path) -> tuple[Groups, Groups]:
         """Return the files; the data root does not matter."""
@@ -78,34 +91,35 @@ class _Folder:
 
     @cached_property
     def _splits(self) -> tuple[Split, Split, tuple[str, ...]]:
-        """Both splits, and the images that have an alpha channel."""
-        mode, transparent = _mode_and_alpha(self.train, self.test)
-        train, test = (_read_split(images, mode=mode, size=self.size) for images in (self.train, self.test))
+        """Both splits, and what is to be said of their alpha channels."""
+        mode, notes = _mode_and_alpha(self.path, self.train, self.test)
+        train, test = (_read_split(self.path, images, mode=mode, size=self.size) for images in (self.train, self.test))
         if train.images.shape[1:] != test.images.shape[1:]:
             raise UsageError(
                 f"dataset 'folder:{self.path}': train and test images differ in size; give one by --set data.size=32"
             )
-        return train, test, transparent
+        return train, test, notes
 
     def _facts(self) -> Facts:
-        train, test, transparent = self._splits
-        pixels = train.images.double() / 255
-        mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3)).clamp_min(_SMALLEST_STD)
+        train, test, notes = self._splits
+        mean, std = _moments(train.images.numpy())
+        repeated = [note for split, files in ((train, self.train), (test, self.test)) for note in _repeated(split, [*files])]
         return Facts(
             fingerprint=fingerprint_of(train, test, self.classes),
-            mean=tuple(round(value, 4) for value in mean.tolist()),
-            std=tuple(round(value, 4) for value in std.tolist()),
+            mean=tuple(round(value, 4) for value in mean),
+            std=tuple(round(max(value, _SMALLEST_STD), 4) for value in std),
             side=train.images.shape[-1],
-            transparent=transparent,
+            notes=(*notes, *repeated),
         )
 
 
-def folder_source(path: Path, *, size: int | None) -> Source:
+def folder_source(path: Path, *, size: int | None, flip: bool = True) -> Source:
     """Return the source of the images below `path`. They are read now, unless the cache has their facts.
 
     Args:
         path: the folder with `train` and `test`.
         size: height and width to which the images are cropped and resized; None if they have one size already.
+        flip: whether a mirrored image keeps its class.
 
     Returns:
         The source; mean and deviation are those of the training images.
@@ -117,82 +131,136 @@ def folder_source(path: Path, *, size: int | None) -> Source:
     """
     folder = _Folder(path, size)
     facts = folder.facts()
-    if facts.transparent:
-        count, first = len(facts.transparent), facts.transparent[0]
-        warnings.warn(
-            f"dataset 'folder:{path}': {count} images have an alpha channel, which is dropped, first {first}",
-            DataWarning,
-            stacklevel=2,
-        )
+    for note in (*folder.notes, *facts.notes):
+        warnings.warn(f"dataset 'folder:{path}': {note}", DataWarning, stacklevel=2)
     return Source(
-        name=f"folder:{path}",
-        label=path.name,
+        name=f"folder:{facts.fingerprint.digest[:_DIGITS]}",
+        label=path.resolve().name or str(path),
         classes=folder.classes,
         mean=facts.mean,
         std=facts.std,
         size=facts.side,
-        flip=True,
+        flip=flip,
         counts=(len(folder.train), len(folder.test)),
         layouts=(Layout("", folder.files, folder.read),),
         own=facts.fingerprint,
+        spelling=f"folder:{path}",
     )
 
 
-def _classes(path: Path) -> tuple[str, ...]:
-    """Return the class names of a folder; raise `UsageError` if it has another layout."""
-    names: list[tuple[str, ...]] = []
-    for split in ("train", "test"):
-        folder = path / split
-        if not folder.is_dir():
-            raise UsageError(f"dataset 'folder:{path}': {folder} is not there; valid: PATH/train/CLASS/* and PATH/test/CLASS/*")
-        names.append(tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())))
-    if not names[0] or names[0] != names[1]:
-        raise UsageError(f"dataset 'folder:{path}': train has classes {list(names[0])}, test {list(names[1])}; they must agree")
-    return names[0]
+def _split_folders(path: Path) -> dict[str, Path]:
+    """Return the folder of each split; raise `UsageError` if one is missing, or their classes differ.
+
+    Of several that may be the test split, the first whose classes are those of the training split is taken.
+    """
+    entries = {folder.name.lower(): folder for folder in _folders(path)}
+    splits: dict[str, list[Path]] = {}
+    for split, names in _SPLITS.items():
+        splits[split] = [entries[name] for name in names if name in entries]
+        if not splits[split]:
+            valid = "valid: PATH/train/CLASS/* and PATH/test/CLASS/*"
+            raise UsageError(f"dataset 'folder:{path}': {path / split} is not there; {valid}")
+    train, classes = splits["train"][0], [*_classes(splits["train"][0])]
+    if not classes:
+        raise UsageError(f"dataset 'folder:{path}': {train} holds no class folder; valid: PATH/train/CLASS/*")
+    test = next((folder for folder in splits["test"] if [*_classes(folder)] == classes), None)
+    if test is None:
+        other = [*_classes(splits["test"][0])]
+        kinds = ((train.name, classes, other), (splits["test"][0].name, other, classes))
+        only = [f"only in {name}: {listed(more)}" for name, own, rest in kinds if (more := sorted({*own} - {*rest}))]
+        counts = f"train has classes {listed(classes)}; {splits['test'][0].name} has {listed(other) or 'none'}"
+        raise UsageError(f"dataset 'folder:{path}': {counts}; they must agree; {'; '.join(only)}")
+    return {"train": train, "test": test}
 
 
-def _images(folder: Path, classes: tuple[str, ...]) -> dict[Path, int]:
-    """Return the image files of a split and their labels, in the order of ImageFolder."""
+def _folders(path: Path) -> list[Path]:
+    """Return the folders in `path` that are not hidden; none if it is no folder."""
+    entries = path.iterdir() if path.is_dir() else ()
+    return [entry for entry in entries if entry.is_dir() and not is_stray(Path(entry.name))]
+
+
+def _classes(split: Path) -> dict[str, Path]:
+    """Return the folders of classes by name, in order. macOS and other systems spell an accent differently: here it is one."""
+    return dict(sorted((unicodedata.normalize("NFC", folder.name), folder) for folder in _folders(split)))
+
+
+def _images(classes: Mapping[str, Path]) -> dict[Path, int]:
+    """Return the image files of a split and their labels, class by class, in the order of their paths."""
     labels: dict[Path, int] = {}
-    for label, name in enumerate(classes):
-        candidates = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
-        files = [path for path in candidates if not path.is_dir() and is_file(path)]
+    for label, folder in enumerate(classes.values()):
+        paths = {
+            tuple(unicodedata.normalize("NFC", inside.as_posix()).split("/")): path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in SUFFIXES and not is_stray(inside := path.relative_to(folder))
+        }
+        files = [paths[key] for key in sorted(paths) if not paths[key].is_dir() and is_file(paths[key])]
         if not files:
-            raise UsageError(f"dataset folder: {folder / name} holds no image; valid: {', '.join(SUFFIXES)}")
+            raise UsageError(f"dataset folder: {folder} holds no image; valid: {', '.join(SUFFIXES)}")
         labels |= dict.fromkeys(files, label)
     return labels
 
 
-def _mode_and_alpha(train: Iterable[Path], test: Iterable[Path]) -> tuple[str, tuple[str, ...]]:
-    """Return Pillow's mode to which all images are converted, and the images with an alpha channel.
+def _mode_and_alpha(path: Path, train: Mapping[Path, int], test: Mapping[Path, int]) -> tuple[str, tuple[str, ...]]:
+    """Return Pillow's mode to which all images are converted, and a note on the images with an alpha channel, if any.
 
     The mode is `L` if all training images are grey, else `RGB`.
     """
     grey, transparent = True, []
-    for is_train, files in ((True, train), (False, test)):
-        for file in files:
-            with reading(file), file.open("rb") as stream, open_image(stream) as image:
-                grey = grey and (is_grey(image) or not is_train)
-                if has_alpha(image):
-                    transparent.append(str(file))
-    return "L" if grey else "RGB", tuple(transparent)
+    for file in announced([*train, *test], f"headers of pictures in folder:{path} read", total=len(train) + len(test)):
+        with reading(file), file.open("rb") as stream, open_image(stream) as image:
+            grey = grey and (is_grey(image) or file not in train)
+            if has_alpha(image):
+                transparent.append(file)
+    note = f"{len(transparent)} images have an alpha channel, which is dropped, first {transparent[0]}" if transparent else ""
+    return "L" if grey else "RGB", (note,) if note else ()
 
 
-def _read_split(files: dict[Path, int], *, mode: str, size: int | None) -> Split:
+def _read_split(path: Path, files: Mapping[Path, int], *, mode: str, size: int | None) -> Split:
     """Return the images of a split; raise `UsageError` if they are not square or not of one size."""
-    images: list[NDArray[np.uint8]] = []
-    for file in files:
+    pixels: NDArray[np.uint8] = np.empty((0, 1, 0, 0), np.uint8)
+    for number, file in enumerate(announced(files, f"pictures of folder:{path} read", total=len(files))):
         image = _read_image(file, mode)
         if size is not None:
             image = PIL.ImageOps.fit(image, (size, size), method=PIL.Image.Resampling.BICUBIC)
-        if (images and image.size != images[0].shape[1::-1]) or image.width != image.height:
+        if (number and image.size != pixels.shape[:1:-1]) or image.width != image.height:
             raise UsageError(
                 f"dataset folder: {file} is {image.width}x{image.height}; images must be square and of one size, "
                 f"or give one by --set data.size=32"
             )
-        images.append(np.asarray(image).reshape(image.height, image.width, -1))
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # [N, channels, H, W]
-    return Split(pixels, torch.tensor(list(files.values())))
+        if not number:  # filled image by image: a list of them would be a second copy of all
+            pixels = np.empty((len(files), len(image.getbands()), image.height, image.width), np.uint8)
+        pixels[number] = np.moveaxis(np.asarray(image).reshape(image.height, image.width, -1), -1, 0)
+    return Split(torch.from_numpy(pixels), torch.tensor(list(files.values())))
+
+
+def _moments(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+    """Return the mean and the standard deviation of each channel of images `[N, channels, H, W]`, scaled to [0, 1].
+
+    Both follow from how often each of the 256 levels is there, which takes no second copy of the images.
+    """
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for image in images:
+        for channel, plane in enumerate(image):
+            counts[channel] += np.bincount(plane.reshape(-1), minlength=256)
+    levels, total = np.arange(256) / 255, counts.sum(1)
+    mean = counts @ levels / total
+    variance = (counts * (levels - mean[:, None]) ** 2).sum(1) / np.maximum(total - 1, 1)
+    return mean.tolist(), np.sqrt(variance).tolist()
+
+
+def _repeated(split: Split, files: list[Path]) -> list[str]:
+    """Return a note on the pictures that are in their class a second time, pixel by pixel, if there are any."""
+    first: dict[bytes, Path] = {}
+    again = [
+        (file, other)
+        for file, digest in zip(files, image_hashes(split), strict=True)
+        if (other := first.setdefault(digest, file)) != file
+    ]
+    if not again:
+        return []
+    file, other = again[0]
+    count = "1 picture is" if len(again) == 1 else f"{len(again)} pictures are"
+    return [f"{count} in a class more than once, and counted each time, first {file}, the same as {other}"]
 
 
 def _read_image(file: Path, mode: str) -> Image:

@@ -11,7 +11,7 @@
     )
 
 That is all of `datasets/flowers.py`, after the import; add its line to the registry in `datasets/__init__.py`. The files are
-`<data root>/flowers/train*.parquet` and `test*.parquet`.
+`train*.parquet` and `test*.parquet` in `<data root>/flowers`, or in a folder below it.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.cells.protocol import Protocol
+from bench.errors import UsageError
 from bench.types import Bundle
 from datasets.fingerprint import Fingerprint
 from datasets.held_out import held_out
@@ -51,5 +52,7 @@ class Loader:
     def whole(self, name: str) -> Bundle:
         """Return the dataset `name` with its own test split."""
         if name not in self._whole:
+            if name not in self._sources:  # a folder is called by its images
+                raise UsageError(f"dataset {name!r}: its images are no longer those of the run; start the run again")
             self._whole[name] = self._sources[name].load(self._root, expected=self._fingerprints.get(name))
         return self._whole[name]

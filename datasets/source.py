@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import itertools
 import tarfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from bench.lazy import torch, torchvision
 from bench.types import Bundle, Split
 from datasets.fingerprint import Fingerprint, cached, fingerprint_of, is_writable
 from datasets.reading import Group
+from datasets.searching import homes
 
 Groups = tuple[Group, ...]
 """The files of a split, in order, group by group."""
@@ -75,6 +77,13 @@ class Download:
         for arguments in self.calls:
             dataset(str(root), download=True, **arguments)
 
+    @property
+    def addresses(self) -> list[str]:
+        """Where torchvision downloads from."""
+        dataset = getattr(torchvision.datasets, self.class_name)
+        files = [entry[0] for entry in getattr(dataset, "split_list", {}).values()]
+        return [*getattr(dataset, "mirrors", files or [getattr(dataset, "url", "torchvision's address")])]
+
     def are_published(self, files: list[Path]) -> bool | None:
         """Return whether files have the published checksums; None if there is none for the name of some file."""
         dataset = getattr(torchvision.datasets, self.class_name)
@@ -97,7 +106,7 @@ class Source:
     """A dataset that is not loaded yet.
 
     Attributes:
-        name: its key in the registry, as `--datasets` names it.
+        name: its key in the registry; of a folder `folder:` and the beginning of its fingerprint.
         label: what tables and figures print.
         classes: class names, in the order of labels.
         mean: the mean of each channel over the training images, scaled to [0, 1].
@@ -108,6 +117,8 @@ class Source:
         download: how it is downloaded; None if it cannot be.
         published: the fingerprint of the published set; None if we do not have it.
         own: the fingerprint of the images themselves, if they were read to make this source.
+        spelling: how `--datasets` names it, if not by its name.
+        aliases: pairs of what others call a class, and its name here.
         counts: the numbers of training and test images, for estimating seconds; by default those of CIFAR.
 
     """
@@ -123,6 +134,8 @@ class Source:
     download: Download | None = None
     published: Fingerprint | None = None
     own: Fingerprint | None = None
+    spelling: str = ""
+    aliases: tuple[tuple[str, str], ...] = ()
     counts: tuple[int, int] = (50_000, 10_000)
 
     @property
@@ -147,7 +160,8 @@ class Source:
             kind = "published ones" if expected.assumed else "ones that were there when the run was planned"
             raise UsageError(f"dataset {self.name!r} below {str(root)!r}: its images are not the {kind}; start the run again")
         published = expected.published if expected is not None else None
-        return Bundle(self.name, train, test, self.classes, self.mean, self.std, self.flip, published)
+        about = (self.mean, self.std, self.flip, published, self.spelling, self.aliases)
+        return Bundle(self.name, train, test, self.classes, *about)
 
     def fingerprint(self, root: Path) -> Fingerprint:
         """Return the fingerprint of the images below `root`; download them if they are not there, as `load` does.
@@ -185,11 +199,15 @@ class Source:
         return (self.published or Fingerprint(digest="", content="")).model_copy(update={"assumed": True})
 
     def files(self, root: Path) -> Files | None:
-        """Return the files of the first layout that is there, or None. Nothing is read."""
-        for layout in self.layouts:
-            splits = layout.files(root)
-            if splits is not None:
-                return Files(layout, *splits)
+        """Return the files of the first layout that is there, or None. Nothing is read.
+
+        After the data root itself, its folders that have the dataset's name are tried as if each was the data root.
+        """
+        for base in itertools.chain([root], homes(root, self.name)):
+            for layout in self.layouts:
+                splits = layout.files(base)
+                if splits is not None:
+                    return Files(layout, *splits)
         return None
 
     def _files_or_download(self, root: Path) -> Files:
@@ -222,14 +240,16 @@ class Source:
         try:
             self.download.fetch(root)
         except (OSError, RuntimeError, http.client.HTTPException, tarfile.TarError) as error:
-            return str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = str(error) or type(error).__name__
+            return reason if "://" in reason else f"{reason} from {', '.join(self.download.addresses)}"
         return ""
 
     def _not_there(self, root: Path, problem: str) -> UsageError:
         """Return the error that lists every path where the files could have been."""
         places = "; ".join(f"{root / layout.where}" for layout in self.layouts)
         return UsageError(
-            f"dataset {self.name!r} is not below --data-root {str(root)!r}: none of these is there: {places}. "
+            f"dataset {self.name!r} is not below --data-root {str(root)!r}: none of these is there: {places}, "
+            f"nor is any of them below a folder with the Hub's name of the dataset. "
             f"Downloading failed: {problem or 'nothing usable came'}. "
             f"Put the files in one of these places, or name another root by --data-root or DATA_ROOT"
         )

@@ -54,6 +54,6 @@ SOURCE = Source(
     flip=False,
     counts=(73_257, 26_032),
     # torchvision writes into the data root itself; people also keep the files in a folder of their own.
-    layouts=(*map(matlab_files, (".", "svhn", "SVHN")), parquet_files("svhn", channels=3)),
+    layouts=(*map(matlab_files, (".", "svhn", "SVHN")), parquet_files("svhn", channels=3, configuration="cropped_digits")),
     download=Download("SVHN", calls=({"split": "train"}, {"split": "test"})),
 )

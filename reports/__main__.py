@@ -16,6 +16,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from bench.errors import UsageError
+from bench.files import user_path
 from reports import write_report
 
 
@@ -23,14 +24,14 @@ def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__, formatter_class=form)
     add = parser.add_argument
-    add("--out", action="append", type=Path, help="a folder that has records/ (default: results); several make a single report")
-    add("--target", type=Path, metavar="DIR", help="the folder of the report (default: report/ in the first --out)")
+    add("--out", action="append", type=user_path, help="a folder with records/ (default: results); several make one report")
+    add("--target", type=user_path, metavar="DIR", help="the folder of the report (default: report/ in the first --out)")
     add("--format", default="", metavar="LIST", help="what is written, of html,md,tex,csv,parquet,png,svg,pdf (default: all)")
-    add("--against", type=Path, help="with --check: the folder to compare with (default: all of reports/reference)")
+    add("--against", type=user_path, help="with --check: the folder to compare with (default: all of reports/reference)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="only compare: exit 1 if a reproduced cell is now below")
     mode.add_argument("--compare", action="store_true", help="write what changed from the first --out to the second instead")
-    mode.add_argument("--benchmarks", type=Path, metavar="FILE", help="write report/benchmarks.md from this file instead")
+    mode.add_argument("--benchmarks", type=user_path, metavar="FILE", help="write report/benchmarks.md from this file instead")
     return parser
 
 

@@ -48,7 +48,7 @@ def make_specs(
             ipc=ipc,
             method=method.name,
             seed=seed,
-            settings=settings.at_ipc(ipc or 1).at_precision(precision),
+            settings=method.settings_on(source, settings).at_ipc(ipc or 1).at_precision(precision),
             protocol=cell_protocol(method, settings, protocol, source, precision=precision, ipc=ipc),
             precision=precision if method.has_passes else None,
             code=method.code,

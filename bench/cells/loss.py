@@ -1,6 +1,7 @@
 """What a loss on features is, and what it declares of itself: whether it works class by class, and what state it keeps.
 
-- `@by_class`: ranks may share its classes. It keeps nothing from step to step, so an interrupted cell goes on with it.
+- `@by_class`: ranks may share its classes, and a class of few images gives a step all that it has. It keeps nothing from step
+  to step, so an interrupted cell goes on with it.
 - a class of the base `StatefulLoss`, or with `state_dict` and `load_state_dict`: a cell goes on with its state, on one rank.
 - a function that declares nothing: a cell goes on with it, on one rank, since a function keeps nothing.
 - any other that declares nothing: one rank works on its cells, and they begin anew after an interruption.
@@ -122,3 +123,12 @@ def is_stateless(loss: Any) -> bool:
     if isinstance(loss, partial):
         return is_stateless(loss.func)
     return inspect.isfunction(loss) or (isinstance(loss, Settings) and not loss.__private_attributes__)
+
+
+def reason_coupled(settings: Any) -> str | None:
+    """Return why a loss is called once a step, for all classes together; None if it works class by class."""
+    if declared_state(settings.for_cell()) is not None:
+        return "its loss keeps state, which belongs to one process"
+    if settings.works_by_class:
+        return None
+    return "its loss does not declare that it works class by class, with the decorator bench.by_class"

@@ -10,18 +10,18 @@ The loop, the ranks and the plan ask the description for what they need.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cells.artefact import ArtefactSpec, Preparation
-from bench.cells.loss import FeatureLoss, declared_state
+from bench.cells.loss import FeatureLoss, reason_coupled
 from bench.cells.protocol import Match
 from bench.cells.settings import Settings
 from bench.cells.spec import RunSpec
 from bench.networks.fitting import fit
-from bench.types import Shaped, SyntheticSet
+from bench.types import Bundle, Shaped, SyntheticSet
 
 if TYPE_CHECKING:
     from bench.cells.task import Task
@@ -57,14 +57,16 @@ class Method:
         has_passes: whether distilling passes images through networks in the run's precision.
         passes_per_class: `(settings, ipc) -> images` of a class that pass through `settings.network`; see `passes`.
         by_class: whether its procedure works class by class, with `task.share` and `task.sum`.
+        each_size: whether a class of few images gives a step all that it has, by `Batches.real_by_size`; with `Batches.real`
+            every class gives as few as the smallest one, which the run and the record say.
         learns_lr: whether its sets carry a learning rate, which `eval.lr=own` asks for.
         preparation: what several of its cells share, such as a trained network; it is made once.
         code: a hash of the user's own file that it comes from.
         files: the user's own files that it comes from, the one that was named first.
         spelling: how the command line names it, if not by `name`.
 
-    A subclass may override `match`, `has_cell`, `check`, `passes`, `assumptions`, `reason_not_divisible`, `spelled_at`,
-    `networks` and `artefacts`.
+    A subclass may override `settings_on`, `match`, `has_cell`, `check`, `check_data`, `batch_notes`, `real_batch`,
+    `reason_of_one_size`, `passes`, `assumptions`, `reason_not_divisible`, `spelled_at`, `networks` and `artefacts`.
 
     """
 
@@ -81,6 +83,7 @@ class Method:
     has_passes: bool = False
     passes_per_class: Callable[[Any, int], float] | None = None
     by_class: bool = False
+    each_size: bool = False
     learns_lr: bool = False
     preparation: Preparation | None = None
     code: str = ""
@@ -99,6 +102,17 @@ class Method:
 
         """
         return self.settings.from_texts(typed, owner=self.name, base=self.presets.get(profile, {}))
+
+    def settings_on(self, source: Shaped, settings: Any) -> Settings:
+        """Return the settings with what follows from a dataset; for most methods nothing does.
+
+        Args:
+            source: the dataset.
+            settings: the method's own.
+
+        """
+        complete: Settings = settings
+        return complete
 
     def match(self, match: Match, settings: Any) -> Match:
         """Return the settings of the matching loop for this method, complete.
@@ -127,6 +141,37 @@ class Method:
             settings: the method's own.
 
         """
+
+    def check_data(self, spec: RunSpec, bundle: Bundle) -> None:
+        """Raise `UsageError` if the images of a dataset do not do for a cell, before work starts; for most methods all do.
+
+        Args:
+            spec: the cell.
+            bundle: its dataset.
+
+        """
+
+    def batch_notes(self, spec: RunSpec, bundle: Bundle) -> Iterator[str]:
+        """Yield that every class gives a step as few real images as the smallest class has, if that is so.
+
+        Args:
+            spec: the cell.
+            bundle: its dataset.
+
+        """
+        (smallest, name), wanted = smallest_class(bundle), self.real_batch(spec)
+        if smallest < wanted and (reason := self.reason_of_one_size(spec)):
+            few = f"every class gives {smallest} real images a step, as many as the smallest class {name!r} has"
+            yield f"{few}, and not {wanted}: {reason}"
+
+    def real_batch(self, spec: RunSpec) -> int:
+        """Return how many real images a class is to give a step; 0 for a method without steps."""
+        size: int = getattr(spec.settings, "real_batch", 0)
+        return size
+
+    def reason_of_one_size(self, spec: RunSpec) -> str | None:
+        """Return why all classes have to give equally many real images; None if they need not."""
+        return None if self.each_size else "the method takes equally many of all classes"
 
     def passes(self, spec: RunSpec, *, classes: int, images: int) -> tuple[float, str]:
         """Return about how many images pass through a network while a cell is distilled, and the network's name.
@@ -210,11 +255,19 @@ class FeatureMatching(Method):
         extractor = fit(match.network, source.shape, classes=len(source.classes), width=size.width, depth=size.depth)
         if extractor.uses_batch:
             return f"the batch norm of {extractor.label} couples the classes"
-        settings: Any = spec.settings
-        if declared_state(settings.for_cell()) is not None:
-            return "its loss keeps state, which belongs to one process"
-        return (
-            None
-            if settings.works_by_class
-            else "its loss does not declare that it works class by class, with the decorator bench.by_class"
-        )
+        return reason_coupled(spec.settings)
+
+    def real_batch(self, spec: RunSpec) -> int:
+        """Return how many real images a class is to give a step."""
+        assert spec.protocol.match is not None
+        return spec.protocol.match.real_batch
+
+    def reason_of_one_size(self, spec: RunSpec) -> str | None:
+        """Return the reason: a loss that keeps state or does not declare that it works class by class."""
+        return reason_coupled(spec.settings)
+
+
+def smallest_class(bundle: Bundle) -> tuple[int, str]:
+    """Return the number of training images of the smallest class, and its name."""
+    counts = bundle.train.labels.bincount(minlength=len(bundle.classes))
+    return int(counts.min()), bundle.classes[int(counts.argmin())]

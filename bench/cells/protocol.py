@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field
 
-from bench.cells.settings import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings, Valid, checked_by
+from bench.cells.settings import Count, Fraction, Later, NonNegative, NonNegativeInt, Positive, Settings, Valid, checked_by
 from bench.errors import UsageError, unknown
 from bench.networks.names import check_network
 from bench.types import Precision
@@ -83,6 +83,13 @@ class Data(Settings):
         default=None,
         description="Side in pixels to which the images of a folder are resized; none for the side that they have.",
     )
+    flip: Annotated[bool | None, Later()] = Field(
+        default=None, description="Whether a mirrored image of a folder keeps its class, as in augmentation; none for true."
+    )
+
+    def settled(self) -> Self:
+        """Return the settings in their only spelling: `flip=true` is what folders have anyway."""
+        return self.changed(flip=None) if self.flip else self
 
 
 class ConvNetSize(Settings):

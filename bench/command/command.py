@@ -5,53 +5,25 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from bench.cells.method import Method
-from bench.cells.protocol import SECTIONS, SEEDS, Protocol, resolve
+from bench.cells.protocol import SECTIONS, SEEDS, Data, resolve
 from bench.cells.settings import Settings
 from bench.command.early import end_early
 from bench.command.ending import status_of
 from bench.command.listing import listing
-from bench.command.options import Texts, folder_path, number, numbers, option_parser, positive, typed_texts
+from bench.command.options import Options, Texts, folder_path, number, numbers, option_parser, positive, typed_texts
 from bench.errors import UsageError, unknown
-from bench.files import data_warnings
+from bench.files import data_warnings, shown_progress
 from bench.machine.ranks import ALONE, Ranks
-from bench.running.executors import OWNERS, Choice, choose
+from bench.running.executors import OWNERS, choose
 from bench.running.suite import Suite
 
 _RUN = "bench.command.run"
 """The module of what a command runs: it imports torch, which a listing and the answer to a mistake do not wait for."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The command line, typed and checked: each method with its settings, and the protocol."""
-
-    methods: tuple[tuple[Method, Settings], ...]
-    sources: tuple[Any, ...]
-    ipcs: tuple[int, ...]
-    seeds: tuple[int, ...]
-    protocol: Protocol
-    data_root: Path
-    out: Path
-    device: str
-    precision: str
-    threads: int | None
-    jobs: int | None
-    executor: Choice
-    checkpoints: tuple[int, ...]
-    force: bool
-    report_only: bool
-    list: str | None
-    dry_run: bool
-    gpus: tuple[int, ...]
-    speedup: float
-    ranks: Ranks
 
 
 def parse(suite: Suite, arguments: Sequence[str], ranks: Ranks = ALONE) -> Options:
@@ -71,10 +43,10 @@ def parse(suite: Suite, arguments: Sequence[str], ranks: Ranks = ALONE) -> Optio
         raise UsageError(f"--speedup {typed.speedup!r}: nothing is simulated; valid: with --dry-run --gpus")
     return Options(
         methods=_settings(suite, texts, methods, typed.profile),
-        sources=_sources(suite, typed.datasets, size=protocol.data.size),
+        sources=_sources(suite, typed.datasets, protocol.data),
         ipcs=numbers("--ipc", typed.ipc, low=1),
         seeds=numbers("--seeds", typed.seeds, low=0) if typed.seeds is not None else SEEDS[typed.profile],
-        protocol=protocol,
+        protocol=protocol.changed(data=protocol.data.settled()),
         data_root=folder_path("--data-root", typed.data_root),
         out=folder_path("--out", typed.out),
         device=typed.device,
@@ -105,9 +77,11 @@ def _methods(suite: Suite, spellings: str) -> tuple[Method, ...]:
     return tuple(method for _, method in methods.values())
 
 
-def _sources(suite: Suite, names: str, *, size: int | None) -> tuple[Any, ...]:
-    """Return the datasets that `--datasets` names, each once."""
-    return tuple(suite.find_source(name, size=size) for name in dict.fromkeys(suite.split_names(names)))
+def _sources(suite: Suite, names: str, data: Data) -> tuple[Any, ...]:
+    """Return the datasets that `--datasets` names, each once; two spellings may mean one folder."""
+    typed = dict.fromkeys(suite.split_names(names))
+    sources = [suite.find_source(name, size=data.size, flip=data.flip) for name in typed]
+    return tuple({source.name: source for source in reversed(sources)}.values())[::-1]
 
 
 def _settings(suite: Suite, texts: Texts, methods: Sequence[Method], profile: str) -> tuple[tuple[Method, Settings], ...]:
@@ -132,7 +106,10 @@ def main(suite: Suite, arguments: Sequence[str]) -> int:
 
 
 def _command(suite: Suite, arguments: Sequence[str], ranks: Ranks) -> int:
-    with data_warnings(lambda message: sys.stderr.write(f"run_all.py: warning: {message}\n")):
+    with (
+        data_warnings(lambda message: sys.stderr.write(f"run_all.py: warning: {message}\n")),
+        shown_progress("run_all.py", sys.stderr),
+    ):
         options = parse(suite, arguments, ranks)
         if options.list is not None:
             if (options.device, options.threads, options.jobs) != ("auto", None, None):  # these are checked with torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from bench.errors import LostWorkersError, UsageError, is_disk_error
 from bench.machine.signals import Interrupted
+
+_SIGPIPE = 13
+"""POSIX's number of it; Windows has no such signal."""
 
 
 def status_of(program: str, command: Callable[[], int]) -> int:
@@ -23,8 +27,7 @@ def status_of(program: str, command: Callable[[], int]) -> int:
         command: runs it.
 
     """
-    if sys.stdout is None:  # it was closed, as by `>&-`
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    _prepare_output()
     try:
         status = command()
         sys.stdout.flush()
@@ -42,7 +45,7 @@ def status_of(program: str, command: Callable[[], int]) -> int:
         return 1
     except BrokenPipeError:  # whoever reads our output has seen enough, as in `--list | head`
         sys.stdout = None
-        return 128 + signal.SIGPIPE
+        return 128 + _SIGPIPE
     except OSError as error:
         if not is_disk_error(error):
             raise
@@ -51,3 +54,11 @@ def status_of(program: str, command: Callable[[], int]) -> int:
         sys.stderr.write(f"{program}: error: cannot write to {target}: {error.strerror}; {kept}\n")
         sys.stdout = None  # else Python would try once more to write what it has buffered
         return 1
+
+
+def _prepare_output() -> None:
+    """Let anything be written to the standard output, be it closed or of an encoding without some of our characters."""
+    if sys.stdout is None:  # it was closed, as by `>&-`
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows has not all
+        sys.stdout.reconfigure(errors="backslashreplace")

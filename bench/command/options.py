@@ -6,18 +6,48 @@ import argparse
 import math
 import os
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bench.cells.method import Method
-from bench.cells.protocol import PROFILES
+from bench.cells.protocol import PROFILES, Protocol
+from bench.cells.settings import Settings
 from bench.errors import UsageError, quoted, unknown
-from bench.running.executors import EXECUTORS
+from bench.files import user_path
+from bench.machine.ranks import Ranks
+from bench.running.executors import EXECUTORS, Choice
 
 Texts = dict[str, dict[str, str]]
 """What was typed after `--set`, by owner and field."""
 
 _LARGEST = 10**12
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line, typed and checked: each method with its settings, and the protocol."""
+
+    methods: tuple[tuple[Method, Settings], ...]
+    sources: tuple[Any, ...]
+    ipcs: tuple[int, ...]
+    seeds: tuple[int, ...]
+    protocol: Protocol
+    data_root: Path
+    out: Path
+    device: str
+    precision: str
+    threads: int | None
+    jobs: int | None
+    executor: Choice
+    checkpoints: tuple[int, ...]
+    force: bool
+    report_only: bool
+    list: str | None
+    dry_run: bool
+    gpus: tuple[int, ...]
+    speedup: float
+    ranks: Ranks
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,7 +162,7 @@ def setting_texts(pairs: Iterable[str], owners: Collection[str]) -> Texts:
 
 def folder_path(option: str, value: str) -> Path:
     """Return the path of a folder, whether it exists or not; raise `UsageError` if no folder can have it."""
-    path = Path(value)
+    path = user_path(value)
     try:
         nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if nearest.is_dir():

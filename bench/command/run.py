@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from bench.cells.artefact import ArtefactSpec
 from bench.cells.grid import check_ipc, make_specs
 from bench.cells.spec import RunSpec
 from bench.command import console
-from bench.command.command import Options
+from bench.command.options import Options
 from bench.errors import UsageError
+from bench.files import DataWarning
 from bench.loops.evaluation import evaluate
 from bench.machine import signals
 from bench.machine.compute import Compute
@@ -26,10 +28,12 @@ from bench.records import folder
 from bench.records.artefacts import ArtefactFiles
 from bench.records.record import RunRecord
 from bench.running import driver, torchrun
+from bench.running.observer import Done
 from bench.running.runner import Runner
 from bench.running.setup import WorkerSetup
 from bench.running.suite import Suite
 from bench.running.workplace import Workplace
+from bench.types import Bundle
 
 
 def under_torchrun(ranks: Ranks, command: Callable[[], int]) -> int:
@@ -62,13 +66,15 @@ def run(suite: Suite, options: Options, *, out: TextIO, progress: TextIO) -> int
         return 0
 
     left = [spec for spec in specs if spec.hash not in contents.finished]
-    records = _run_cells(suite, options, compute, fingerprints, left, estimates, progress)
-    failed = [record for record in records if record.status == "failed"]
-    good, wanted = len(records) - len(failed), {spec.hash for spec in specs}
+    ended = _run_cells(suite, options, compute, fingerprints, left, estimates, progress)
+    failed = [done.record for done in ended if done.record.status == "failed"]
+    elsewhere, wanted = sum(done.elsewhere for done in ended), {spec.hash for spec in specs}
     page = "none, for want of results"
-    if good or contents.finished:
+    if len(ended) > len(failed) or contents.finished:
         page = str(suite.write_report(options.out, wanted=wanted, log=io.StringIO()))
-    out.write(f"{good} cells run, {len(contents.finished)} there before, {len(failed)} failed; report: {page}\n")
+    counts = [f"{len(ended) - len(failed) - elsewhere} cells run", f"{len(contents.finished)} there before"]
+    counts += [f"{elsewhere} run by another process"] if elsewhere else []
+    out.write(f"{', '.join(counts)}, {len(failed)} failed; report: {page}\n")
     out.writelines(f"failed: {record.spec.dataset} {record.spec.method}: {record.error}\n" for record in failed)
     out.writelines(f"not repaired: {line}\n" for line in contents.unrepaired)
     return 1 if failed or contents.unrepaired else 0
@@ -117,6 +123,7 @@ def _grid(options: Options, compute: Compute, *, log: TextIO) -> tuple[list[RunS
         precision=compute.precision,
     )
     fingerprints = _fingerprints(options, log=log)
+    log.writelines(f"dataset {source.spelling!r} is {source.name}\n" for source in options.sources if source.spelling)
     specs = [spec.model_copy(update={"data": fingerprints[spec.dataset].short}) for spec in cells]
     return specs, fingerprints
 
@@ -138,8 +145,9 @@ def _setup(suite: Suite, options: Options, compute: Compute, fingerprints: Mappi
     return WorkerSetup(
         suite=suite.location,
         methods=dict(zip(spellings, spellings, strict=True)),
-        datasets=tuple(source.name for source in options.sources),
+        datasets=tuple(source.spelling or source.name for source in options.sources),
         size=options.protocol.data.size,
+        flip=options.protocol.data.flip,
         data_root=options.data_root,
         fingerprints=fingerprints,
         labels={source.name: source.label for source in options.sources},
@@ -162,12 +170,12 @@ def _run_cells(
     specs: Sequence[RunSpec],
     estimates: Callable[[], Estimates],
     progress: TextIO,
-) -> list[RunRecord]:
-    """Run the cells; return their records."""
+) -> list[Done]:
+    """Run the cells; return how they ended."""
     setup = _setup(suite, options, compute, fingerprints)
     load = suite.loader(options.sources, options.data_root, fingerprints)
     first = {spec.dataset: spec for spec in reversed(specs)}
-    check_ipc(specs, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
+    _check_data(options, specs, {name: load(name, spec.protocol, spec.seed) for name, spec in first.items()})
     folder.make(options.out)
     with signals.listening(), console.observer(progress, total=len(specs)) as observer:
         workplace = Workplace(
@@ -184,6 +192,20 @@ def _run_cells(
             runner = torchrun.lead(options.ranks, setup, runner, specs, log=progress)
         made = driver.Driver(setup, runner, observer, options.jobs, options.executor, load.whole, estimates)
         return list(driver.make(options.executor, made).map(specs))
+
+
+def _check_data(options: Options, specs: Sequence[RunSpec], bundles: Mapping[str, Bundle]) -> None:
+    """Raise `UsageError` if the images of a dataset do not do for a cell; warn of what they mean for its batches."""
+    check_ipc(specs, bundles)
+    methods = {method.name: method for method, _ in options.methods}
+    labels = {source.name: source.label for source in options.sources}
+    notes = dict[str, None]()
+    for spec in {(spec.dataset, spec.method, spec.ipc): spec for spec in specs}.values():
+        method, bundle = methods[spec.method], bundles[spec.dataset]
+        method.check_data(spec, bundle)
+        notes |= {f"{spec.method} on {labels[spec.dataset]}: {note}": None for note in method.batch_notes(spec, bundle)}
+    for note in notes:
+        warnings.warn(note, DataWarning, stacklevel=2)
 
 
 def _estimates(suite: Suite, options: Options, compute: Compute | None, distilled: Mapping[str, RunRecord]) -> Estimates:

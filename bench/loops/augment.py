@@ -8,7 +8,7 @@ Images are in normalised units; what comes in from outside is zero, the channel'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,6 +101,11 @@ class Draws:
 
     operations: tuple[str, ...]
     uniforms: Tensor
+
+    def of_groups(self, numbers: Sequence[int]) -> Draws:
+        """Return what was drawn for some of the groups, in the order of their `numbers`."""
+        operations = tuple(self.operations[number] for number in numbers) if self.operations else ()
+        return Draws(operations, self.uniforms[list(numbers)])
 
 
 @dataclass(frozen=True)

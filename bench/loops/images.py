@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
@@ -34,7 +36,12 @@ def class_members(bundle: Bundle) -> list[Tensor]:
 
 def draw_real(members: list[Tensor], count: int, generator: torch.Generator) -> Tensor:
     """Draw `count` different images of each class; return their indices `[C, count]`."""
-    return torch.stack([index[torch.randperm(len(index), generator=generator)[:count]] for index in members])
+    return torch.stack(draw_up_to(members, count, generator))
+
+
+def draw_up_to(members: list[Tensor], count: int, generator: torch.Generator) -> list[Tensor]:
+    """Draw `count` different images of each class, or all that it has; return their indices, a tensor a class."""
+    return [index[torch.randperm(len(index), generator=generator)[:count]] for index in members]
 
 
 def initial_images(task: Task) -> SyntheticSet:
@@ -66,6 +73,47 @@ def by_class(start: SyntheticSet, classes: int) -> Tensor:
     return images.requires_grad_()
 
 
+@dataclass(frozen=True)
+class Group:
+    """Classes that give equally many real images: G `rows` of the share's classes.
+
+    `real`: their images `[G, n, channels, H, W]`, or what was computed of these, `[G, n, ...]`.
+    """
+
+    rows: tuple[int, ...]
+    real: Tensor
+
+    @classmethod
+    def of_all(cls, real: Tensor) -> Group:
+        """Return all classes as one group."""
+        return cls(tuple(range(len(real))), real)
+
+    def among(self, values: Tensor) -> Tensor:
+        """Return the group's part `[G, ...]` of what is of all classes, `[C, ...]`; the same tensor if these are all."""
+        return values if len(self.rows) == len(values) else values[list(self.rows)]
+
+
+def all_images(groups: Sequence[Group]) -> Tensor:
+    """Return the images of all groups, one group after the other, `[N, channels, H, W]`."""
+    images = [group.real.flatten(0, 1) for group in groups]
+    return images[0] if len(images) == 1 else torch.cat(images)
+
+
+def regrouped(values: Tensor, groups: Sequence[Group]) -> list[Group]:
+    """Return groups of what was computed of `all_images`, `[N, ...]`."""
+    shapes = [group.real.shape[:2] for group in groups]
+    each = values.split([shape.numel() for shape in shapes])
+    return [Group(group.rows, own.unflatten(0, shape)) for group, own, shape in zip(groups, each, shapes, strict=True)]
+
+
+def in_order(groups: Sequence[Group], values: Sequence[Tensor]) -> Tensor:
+    """Return what was computed of each group, `[G, ...]`, in the order of the share's classes, `[C, ...]`; differentiable."""
+    if len(values) == 1:
+        return values[0]
+    order = torch.tensor([row for group in groups for row in group.rows]).argsort()
+    return torch.cat(list(values))[order.to(values[0].device)]
+
+
 class Batches:
     """What each step draws, whatever the method: a network, a real batch and one augmentation a class.
 
@@ -78,13 +126,14 @@ class Batches:
         Args:
             task: the cell.
             network: the extractor's architecture.
-            real_batch: real images a class; if the smallest class has fewer, that many are drawn.
+            real_batch: real images a class, if it has as many.
             augment: the augmentation strategy.
 
         """
         self.task, self.extractor, self.members = task, network, class_members(task.bundle)
         self.smallest = min(len(index) for index in self.members)
         self.size = min(real_batch, self.smallest)
+        self.sizes = [min(real_batch, len(index)) for index in self.members]
         self.share = task.share(len(self.members))
         self.augmentation = Augmentation.parse(augment, flip=task.bundle.flip)
 
@@ -98,8 +147,40 @@ class Batches:
         return Draws(draws.operations[self.share], draws.uniforms[self.share])
 
     def real(self, step: int, draws: Draws) -> Tensor:
-        """Return the real images of `step`, `[C, n, channels, H, W]` of the share's C classes, augmented by `draws`."""
+        """Return equally many real images of each class, as many as the smallest one has: see `real_by_size`.
+
+        Args:
+            step: its number.
+            draws: by which they are augmented.
+
+        Returns:
+            `[C, size, channels, H, W]` of the share's C classes.
+
+        """
         return self.augmentation.apply(self.images("real", step, self.size), draws)
+
+    def real_by_size(self, step: int, draws: Draws) -> list[Group]:
+        """Return the real images of `step`, augmented by `draws`; each class gives as many as it has, up to `real_batch`.
+
+        If all classes have `real_batch` images, they are one group, with the images of `real`.
+        """
+        groups = self.by_size("real", step, max(self.sizes))
+        return [Group(group.rows, self.augmentation.apply(group.real, draws.of_groups(group.rows))) for group in groups]
+
+    def by_size(self, stream: str, step: int, count: int) -> list[Group]:
+        """Return `count` real images of every class of the share, or all that it has, drawn at random.
+
+        Args:
+            stream: the name of the stream of random numbers.
+            step: the number of the step, which names the draws.
+            count: images of each class, in normalised units.
+
+        """
+        drawn = draw_up_to(self.members, count, self.task.streams.generator(stream, step))[self.share]
+        rows: dict[int, list[int]] = {}
+        for row, index in enumerate(drawn):
+            rows.setdefault(len(index), []).append(row)
+        return [Group(tuple(group), self._normalised(torch.stack([drawn[row] for row in group]))) for group in rows.values()]
 
     def images(self, stream: str, step: int, count: int) -> Tensor:
         """Return real images of every class of the share, drawn at random.
@@ -113,9 +194,12 @@ class Batches:
             `[C, count, channels, H, W]`, in normalised units.
 
         """
-        bundle, device = self.task.bundle, self.task.compute.device
         generator = self.task.streams.generator(stream, step)
-        index = draw_real(self.members, min(count, self.smallest), generator)[self.share]  # [C, count]
+        return self._normalised(draw_real(self.members, min(count, self.smallest), generator)[self.share])
+
+    def _normalised(self, index: Tensor) -> Tensor:
+        """Return training images, `[..., channels, H, W]` of their indices `[...]`, in normalised units on the device."""
+        bundle, device = self.task.bundle, self.task.compute.device
         return normalise(bundle.train.images[index].to(device, non_blocking=True), bundle)
 
     def among_all(self, losses: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ visible; the `eps` of the norm shows in images of very low contrast; networks wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
@@ -32,43 +32,110 @@ _IMAGE = (-3, -2, -1)
 """The dimensions of one image: channels, height, width."""
 
 
-class Angular(torch.optim.Optimizer):
+class Optimizer:
+    """Moves tensors by their gradients, and keeps other tensors for each of them, by name, from step to step.
+
+    `torch.optim.Optimizer` is not its base: the first instance of that imports torch's compiler, for two seconds or more.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor], *, lr: float, momentum: float = 0.0) -> None:
+        """Take the tensors, with gradient; `lr` may be changed between steps."""
+        self.tensors, self.lr, self.momentum = list(tensors), lr, momentum
+        self.kept: list[dict[str, Tensor]] = [{} for _ in self.tensors]
+
+    def step(self) -> None:
+        """Move the tensors that have a gradient."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for tensor in self.tensors:
+            tensor.grad = None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what is kept, as `"INDEX NAME"`."""
+        return {f"{index} {name}": tensor for index, kept in enumerate(self.kept) for name, tensor in kept.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state_dict` returned; what has the shape of its tensor is laid out like it, as fused steps need."""
+        self.kept = [{} for _ in self.tensors]
+        for key, saved in state.items():
+            index, _, name = key.partition(" ")
+            tensor = self.tensors[int(index)].detach()
+            like = tensor if saved.shape == tensor.shape else saved
+            self.kept[int(index)][name] = torch.empty_like(like).copy_(saved)
+
+
+class SGD(Optimizer):
+    """`torch.optim.SGD`, step by step to the same bits: it is the function behind it.
+
+        v <- momentum · v + g + weight_decay · x        x <- x - lr · v
+
+    and x - lr · (g + weight_decay · x + momentum · v) if `nesterov`.
+    """
+
+    def __init__(
+        self,
+        tensors: Iterable[Tensor],
+        *,
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        fused: bool = False,
+    ) -> None:
+        """Take the tensors and torch's settings; `fused` steps are faster, and round otherwise."""
+        super().__init__(tensors, lr=lr, momentum=momentum)
+        self._weight_decay, self._nesterov, self._fused = weight_decay, nesterov, fused
+        # torch hides the module `torch.optim.sgd` after importing it.
+        self._sgd = resolve_name("torch.optim.sgd:sgd")
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the tensors that have a gradient."""
+        moved = [index for index, tensor in enumerate(self.tensors) if tensor.grad is not None]
+        buffers = [self.kept[index].get("momentum_buffer") for index in moved]
+        self._sgd(
+            [self.tensors[index] for index in moved],
+            [self.tensors[index].grad for index in moved],
+            buffers,
+            fused=self._fused,
+            foreach=False,
+            weight_decay=self._weight_decay,
+            momentum=self.momentum,
+            lr=self.lr,
+            dampening=0.0,
+            nesterov=self._nesterov,
+            maximize=False,
+        )
+        for index, buffer in zip(moved, buffers, strict=True):
+            if buffer is not None:  # there is momentum
+                self.kept[index]["momentum_buffer"] = buffer
+
+
+class Angular(Optimizer):
     """Turns each image by about the same angle, whatever the scale of the loss and of the image, and keeps its norm.
 
         v <- momentum · v + g/|g|        x <- |x| · y/|y|    with    y = x - lr · |x| · v
 
     Norms are over one image, the last three dimensions. Without momentum and with g orthogonal to x the angle is arctan(lr):
     `lr` is the angle in radians, for small ones. An image whose gradient is zero goes on by its momentum alone. An image that
-    is zero everywhere has no direction, and stays.
+    is zero everywhere has no direction, and stays. The tensors are images, `[..., channels, H, W]`.
     """
 
-    def __init__(self, images: list[Tensor], *, lr: float, momentum: float = 0.0) -> None:
-        """Take tensors of images, `[..., channels, H, W]`, with gradient.
-
-        Args:
-            images: what is moved.
-            lr: the angle of a step without momentum, in radians.
-            momentum: from 0, none, to below 1.
-
-        """
-        super().__init__(images, {"lr": lr, "momentum": momentum})
-
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move the images by their gradients; `closure` is not used."""
-        for group in self.param_groups:
-            for images in group["params"]:
-                if images.grad is not None:
-                    self._turn(images, lr=group["lr"], momentum=group["momentum"])
+    def step(self) -> None:
+        """Move the images by their gradients."""
+        for images, kept in zip(self.tensors, self.kept, strict=True):
+            if images.grad is not None:
+                self._turn(images, images.grad, kept)
 
-    def _turn(self, images: Tensor, *, lr: float, momentum: float) -> None:
-        assert images.grad is not None
-        state = self.state[images]
-        if not state:
-            state["velocity"], state["norm"] = torch.zeros_like(images), _norm(images)
-        velocity, norm = state["velocity"], state["norm"]
-        velocity.mul_(momentum).add_(_unit(images.grad))
-        moved = images - lr * norm * velocity
+    def _turn(self, images: Tensor, gradient: Tensor, kept: dict[str, Tensor]) -> None:
+        if not kept:
+            kept["velocity"], kept["norm"] = torch.zeros_like(images), _norm(images)
+        velocity, norm = kept["velocity"], kept["norm"]
+        velocity.mul_(self.momentum).add_(_unit(gradient))
+        moved = images - self.lr * norm * velocity
         images.copy_(torch.where(norm > 0, norm * _unit(moved), images))
 
 
@@ -92,7 +159,7 @@ def angles(before: Tensor, after: Tensor) -> Tensor:
     return 2 * torch.asin((chord / 2).clamp(max=1)).flatten(-3).squeeze(-1)
 
 
-def image_optimizer(images: Tensor, match: Match) -> torch.optim.Optimizer:
+def image_optimizer(images: Tensor, match: Match) -> Optimizer:
     """Return the optimiser of the images that the settings ask for.
 
     Args:
@@ -103,10 +170,10 @@ def image_optimizer(images: Tensor, match: Match) -> torch.optim.Optimizer:
     size = _step_size(match)
     if match.optimizer == "angular":
         return Angular([images], lr=size, momentum=match.momentum)
-    return torch.optim.SGD([images], lr=size, momentum=match.momentum)
+    return SGD([images], lr=size, momentum=match.momentum)
 
 
-def set_step_size(optimizer: torch.optim.Optimizer, match: Match, done: float) -> None:
+def set_step_size(optimizer: Optimizer, match: Match, done: float) -> None:
     """Give the optimiser the step size of its schedule.
 
     Args:
@@ -116,8 +183,7 @@ def set_step_size(optimizer: torch.optim.Optimizer, match: Match, done: float) -
 
     """
     factor = 1.0 if match.schedule == "constant" else 0.5 + 0.5 * math.cos(math.pi * done)
-    for group in optimizer.param_groups:
-        group["lr"] = factor * _step_size(match)
+    optimizer.lr = factor * _step_size(match)
 
 
 def _step_size(match: Match) -> float:

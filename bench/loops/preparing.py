@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.cells.artefact import ArtefactSpec, Piece
 from bench.cells.task import Task
 from bench.loops.images import whole_set
-from bench.loops.state import restore_state, state_of
+from bench.loops.optimizers import SGD
 from bench.loops.training import Trainer, epochs_of, sgd
 from bench.networks.weights import Weights
 from bench.types import Progress
@@ -56,14 +56,14 @@ def trained_networks(task: Task, spec: ArtefactSpec, done: Mapping[str, Tensor])
         yield weights.packed(number) | dict.fromkeys(_state(epochs, weights, optimizer, generator))
 
 
-def _state(epochs: int, weights: Weights, optimizer: torch.optim.SGD, generator: torch.Generator) -> dict[str, Tensor]:
+def _state(epochs: int, weights: Weights, optimizer: SGD, generator: torch.Generator) -> dict[str, Tensor]:
     """Return all that the next epoch of a network depends on; `epochs` have been trained."""
-    momentum, _ = state_of(optimizer)
-    tensors = weights.packed(_CURRENT) | {f"{_CURRENT} momentum {name}": tensor for name, tensor in momentum.items()}
+    momentum = {f"{_CURRENT} momentum {name}": tensor for name, tensor in optimizer.state_dict().items()}
+    tensors = weights.packed(_CURRENT) | momentum
     return tensors | {f"{_CURRENT} generator": generator.get_state(), f"{_CURRENT} epochs": torch.tensor(epochs)}
 
 
-def _restored(done: Mapping[str, Tensor], weights: Weights, optimizer: torch.optim.SGD, generator: torch.Generator) -> int:
+def _restored(done: Mapping[str, Tensor], weights: Weights, optimizer: SGD, generator: torch.Generator) -> int:
     """Bring a network back to what `_state` returned, if it is in `done`; return how many epochs it has been trained."""
     if f"{_CURRENT} epochs" not in done:
         return 0
@@ -71,7 +71,6 @@ def _restored(done: Mapping[str, Tensor], weights: Weights, optimizer: torch.opt
         for name, tensor in weights.packed(_CURRENT).items():
             tensor.copy_(done[name])
     prefix = f"{_CURRENT} momentum "
-    momentum = {name.removeprefix(prefix): tensor.clone() for name, tensor in done.items() if name.startswith(prefix)}
-    restore_state(optimizer, momentum, state_of(optimizer)[1])
+    optimizer.load_state_dict({name.removeprefix(prefix): done[name] for name in done if name.startswith(prefix)})
     generator.set_state(done[f"{_CURRENT} generator"].cpu())
     return int(done[f"{_CURRENT} epochs"])

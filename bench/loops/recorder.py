@@ -127,6 +127,9 @@ class Recorder:
         self._before = images.clone()
         self.stopwatch.next_step()
         self._take_snapshot()
+        if self._resume and step == 0:
+            for state in self._states.values():
+                state_of(state)  # an optimizer whose state cannot be kept is refused now, not when the cell is interrupted
         self._bad_images = _first_bad(self._bad_images, images.flatten(1), step)
         if losses.dim():
             self._bad_losses = _first_bad(self._bad_losses, losses[:, None], step)
@@ -147,6 +150,7 @@ class Recorder:
         if bad_loss < self.iterations and bad_loss <= bad_image:
             loss, (first, whose_loss) = recent[bad_loss - self._checked], self._first_class(self._bad_losses)
             of = f"of class {whose_loss!r}" if first == bad_loss else "of all classes together"
+            advice = advice if bad_loss else "no step has been taken yet, so the loss has no value for these images"
             raise DistillationError(f"the loss {of} is {loss} at iteration {bad_loss} of {seed}; {advice}")
         if bad_image < self.iterations:
             where = f"after iteration {bad_image} of {seed}"
@@ -183,7 +187,7 @@ class Recorder:
 
     def _spent(self) -> Spent:
         """Return what the cell has taken so far, with what interrupted processes spent on it."""
-        peak = max(self._earlier.peak_memory_mib, peak_memory_mib(self.images.device))
+        peak = max(self._earlier.peak_memory_mib, peak_memory_mib(self.images.device) or 0.0)
         return Spent(self._earlier.seconds + time.monotonic() - self._begun, peak)
 
     def _fits(self, state: ResumeState) -> bool:

@@ -14,6 +14,8 @@ from torch import Tensor
 from bench.cells.protocol import Training
 from bench.cells.task import Task
 from bench.loops.augment import Augmentation
+from bench.loops.optimizers import SGD
+from bench.machine.threads import side_by_side
 from bench.networks.network import Network
 from bench.networks.weights import Weights
 from bench.types import SyntheticSet
@@ -56,16 +58,15 @@ def _named_epochs(settings: Training) -> int:
     return settings.epochs
 
 
-def sgd(weights: Weights, settings: Training) -> torch.optim.SGD:
+def sgd(weights: Weights, settings: Training) -> SGD:
     """Return a fresh optimiser of a network's parameters."""
-    device = weights.parameters[0].device.type
-    return torch.optim.SGD(
+    return SGD(
         weights.parameters,
         lr=_number(settings),
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=settings.schedule == "onecycle" and settings.momentum > 0,
-        fused=device in ("cpu", "cuda"),
+        fused=weights.parameters[0].device.type in ("cpu", "cuda"),
     )
 
 
@@ -147,10 +148,10 @@ class Trainer:
         epoch: int,
         images: Tensor,
         weights: Weights,
-        optimizer: torch.optim.SGD,
+        optimizer: SGD,
         generators: Generators,
         report: Report,
-    ) -> torch.optim.SGD:
+    ) -> SGD:
         """Train for one epoch of the schedule, in place; return the optimizer, which may be a fresh one.
 
         Args:
@@ -166,8 +167,7 @@ class Trainer:
             optimizer = sgd(weights, self.settings)  # a fresh one: its momentum starts at zero
 
         def before(begin: int) -> None:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(self.settings, epoch, begin / len(self.labels))
+            optimizer.lr = learning_rate(self.settings, epoch, begin / len(self.labels))
             report(epoch, begin)
 
         self.epoch(images, weights, optimizer, generators, before)
@@ -177,7 +177,7 @@ class Trainer:
         self,
         images: Tensor,
         weights: Weights,
-        optimizer: torch.optim.Optimizer,
+        optimizer: SGD,
         generators: Generators,
         before: Callable[[int], None] = lambda begin: None,
     ) -> None:
@@ -217,8 +217,16 @@ class Trainer:
         """
         batch, labels = self.batch_of(images, index[0], generators[0])
         size = len(labels) if self.network.uses_batch else self.chunk  # batch norm must not see images of no weight
-        for chunk in self.compute.weighted(batch, labels, size):
-            self.kernel(*chunk, *weights.all).backward()
+
+        def gradients(chunk: Sequence[Tensor]) -> Sequence[Tensor | None]:
+            loss = self.kernel(*chunk, *weights.all)
+            return torch.autograd.grad(loss, weights.parameters, allow_unused=True)  # a bias before a norm is not used
+
+        chunks = side_by_side(gradients, self.compute.weighted(batch, labels, size))
+        for parameter, first, *others in zip(weights.parameters, *chunks, strict=True):
+            for other in others if first is not None else ():
+                first += other
+            parameter.grad = first
 
 
 class Ensemble(Trainer):

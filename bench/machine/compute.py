@@ -7,24 +7,29 @@ the processor's cache.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from bench.errors import UsageError, quoted
 from bench.machine.compile_cost import Kind
-from bench.machine.cores import usable_cores
+from bench.machine.cores import cpu_quota, usable_cores
 from bench.machine.kernels import Kernel, kernel_of
+from bench.machine.threads import Workers, side_by_side
 from bench.networks.network import Network
 from bench.networks.weights import Weights
 from bench.types import Precision, RunPrecision
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
+_DEVICES = ("cpu", "cuda")
 _CHUNK_BYTES = {"cpu": 8 * 2**20}
 _CHUNK_BYTES_ELSEWHERE = 2 * 2**30
 _SMALLEST_CHUNK_BYTES = 2**20
@@ -35,10 +40,16 @@ def _raise_malloc_thresholds() -> None:
 
     Without glibc nothing is changed.
     """
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # Windows cannot open the library None
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest that glibc takes
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _limit_compilers() -> None:
+    """Let no more of torch's compilers run side by side than a quota allows: torch itself counts the cores of the affinity."""
+    if cpu_quota() < math.inf:
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(usable_cores()))
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Compute:
     def choose(
         cls, *, device: str = "auto", precision: str = "auto", threads: int | None = None, jobs: int = 1, number: int = 0
     ) -> Compute:
-        """Return what the options name, and set torch's number of threads.
+        """Return what the options name, and give torch one thread: see `bench.machine.threads`.
 
         Args:
             device: `auto`, which is CUDA if there is a GPU, `cpu`, `cuda` or `cuda:N`.
@@ -77,21 +88,14 @@ class Compute:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and torch.cuda.device_count() > 1:
             device = f"cuda:{number % torch.cuda.device_count()}"
-        try:
-            chosen = torch.device(device)
-            torch.empty(0, device=chosen)
-            if chosen.type == "meta":
-                raise RuntimeError("its tensors have no values")
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"--device {device!r} cannot be used here ({reason}); valid: auto, cpu, cuda, cuda:N") from None
+        chosen = _usable(device)
         if chosen.type == "cuda":
             torch.cuda.set_device(chosen)
             torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
-        if threads is not None:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(1)  # `bench.machine.threads` has the others: no result depends on how many they are
         _raise_malloc_thresholds()
-        return cls(chosen, resolve_precision(precision, chosen), torch.get_num_threads())
+        _limit_compilers()
+        return cls(chosen, resolve_precision(precision, chosen), threads)
 
     @classmethod
     def elsewhere(cls, *, device: str, precision: str, threads: int) -> Compute:
@@ -105,6 +109,15 @@ class Compute:
         """
         chosen = torch.device(device)
         return cls(chosen, resolve_precision(precision, chosen), threads)
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Let `side_by_side` use the threads inside the `with` block."""
+        if self.threads == 1:
+            yield
+        else:
+            with Workers(self.threads) as workers, workers.serving():
+                yield
 
     def cast(self, images: Tensor) -> Tensor:
         """Return a network's `images` as they are, or in bfloat16: all its maps follow."""
@@ -165,7 +178,7 @@ class Compute:
         size = self.chunk(network, len(images), training=training)
         with torch.no_grad():
             tensors = network.cast(weights.all, images.dtype)
-            chunks = [kernel(chunk, *tensors).float() for chunk in _padded(images, size)]
+            chunks = side_by_side(lambda chunk: kernel(chunk, *tensors).float(), _padded(images, size))
         return torch.cat(chunks)[: len(images)]  # [N, features_dim]
 
     def features_with_gradient(self, kernel: Kernel, network: Network, images: Tensor, weights: Weights) -> Tensor:
@@ -181,9 +194,9 @@ class Compute:
             float32 `[N, features_dim]`.
 
         """
-        images = images.contiguous(memory_format=torch.channels_last)
         size = self.at("fp32").chunk(network, len(images))
-        return torch.cat([kernel(chunk, *weights.all) for chunk in images.split(size)])
+        features: Tensor = _Chunks.apply(images, size, lambda chunk: kernel(chunk, *weights.all))
+        return features
 
     def weighted(self, images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield the arguments of the training loss, chunk by chunk: images, labels, weights. The losses sum to the mean of all.
@@ -203,7 +216,30 @@ class Compute:
                 chunk = F.pad(chunk, (0, 0, 0, 0, 0, 0, 0, rest))
                 chunk_labels = F.pad(chunk_labels, (0, 0) * (labels.dim() - 1) + (0, rest))
                 weights = F.pad(weights, (0, rest))
-            yield chunk.contiguous(memory_format=torch.channels_last), chunk_labels, weights
+            yield chunk, chunk_labels, weights
+
+
+class _Chunks(torch.autograd.Function):
+    """A function of images, chunk by chunk; its gradient is computed by chunks too, each by one thread."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, size: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+        def differentiable(chunk: Tensor) -> tuple[Tensor, Tensor]:
+            leaf = chunk.detach().requires_grad_()
+            return leaf, function(leaf)
+
+        with torch.enable_grad():
+            ctx.chunks, ctx.size = side_by_side(differentiable, images.split(size)), size
+        return torch.cat([values.detach() for _, values in ctx.chunks])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        def of_chunk(chunk: tuple[Tensor, Tensor], slope: Tensor) -> Tensor:
+            leaf, values = chunk
+            return torch.autograd.grad(values, leaf, slope)[0]
+
+        return torch.cat(side_by_side(of_chunk, ctx.chunks, gradient.split(ctx.size))), None, None
 
 
 def _padded(images: Tensor, size: int) -> Iterator[Tensor]:
@@ -211,14 +247,31 @@ def _padded(images: Tensor, size: int) -> Iterator[Tensor]:
     for chunk in images.split(size):
         if len(chunk) < size:
             chunk = F.pad(chunk, (0, 0) * (chunk.dim() - 1) + (0, size - len(chunk)))
-        yield chunk.contiguous(memory_format=torch.channels_last)
+        yield chunk
 
 
-def _checked_threads(threads: int | None, jobs: int) -> int | None:
-    """Return the number of threads of each of `jobs` processes, None for torch's own; raise `UsageError` above the cores."""
+def _usable(name: str) -> torch.device:
+    """Return the device of a name; raise `UsageError` if it is no processor or CUDA device, or cannot be used here."""
+    try:
+        if name.partition(":")[0] not in _DEVICES:
+            raise RuntimeError("the suite computes on processors and on CUDA")
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {quoted(name)} cannot be used here ({reason}); valid: auto, cpu, cuda, cuda:N") from None
+    return device
+
+
+def _checked_threads(threads: int | None, jobs: int) -> int:
+    """Return the number of threads of each of `jobs` processes; raise `UsageError` if in all they are more than the cores.
+
+    None is all cores; for a single process, OMP_NUM_THREADS of them where that is set.
+    """
     cores = usable_cores()
     if (threads or 1) * jobs <= cores:
-        return threads if threads is not None or jobs == 1 else cores // jobs
+        limit = os.environ.get("OMP_NUM_THREADS", "") if jobs == 1 else ""
+        return threads or min(cores // jobs, int(limit) if limit.isdecimal() and int(limit) else cores)
     option = f"--threads {quoted(threads)}" if jobs == 1 else f"--jobs {jobs} of {threads or 1} threads each"
     raise UsageError(f"{option}: this process may use {cores} cores; valid: 1 to {cores} threads in all")
 

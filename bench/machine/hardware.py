@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.lazy import torch
+from bench.machine.cores import cpu_quota
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder of the suite."""
@@ -25,11 +27,11 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "geomloss", "pot", "scikit-learn"
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """Return the names of the processor, of the device and of the GPU, and the number of cores."""
+    """Return the names of processor, device and GPU, and the number of cores of the machine or container."""
     cpu = platform.processor() or platform.machine()
     with suppress(OSError):
         cpu = processor(Path("/proc/cpuinfo").read_text(encoding="utf-8")) or cpu
-    machine: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "device": str(device)}
+    machine: dict[str, Any] = {"cpu": cpu, "cores": math.ceil(min(os.cpu_count() or 1, cpu_quota())), "device": str(device)}
     if device.type == "cuda":
         machine["gpu"] = torch.cuda.get_device_name(device)
     return machine

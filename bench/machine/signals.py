@@ -14,8 +14,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""The signals that end a run; SIGHUP is not everywhere."""
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
+"""The signals that end a run. SIGHUP is not on Windows, and SIGBREAK, which Windows sends when a console closes, only there."""
+
+CAN_BLOCK = hasattr(signal, "pthread_sigmask")
+"""Whether a process can block signals, as on all systems but Windows."""
 
 GRACE = 5.0
 """Seconds from a signal to the next poll, after which the run ends at once."""
@@ -104,7 +107,7 @@ def blocked(signals: Iterable[int]) -> Iterator[None]:
     """Block `signals` in this thread until the block ends; a process that is started inside inherits that, and never gets
     them.
     """
-    if not hasattr(signal, "pthread_sigmask"):
+    if not CAN_BLOCK:
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)

@@ -1,11 +1,11 @@
-"""Threads: the engine decides how many there are, and the losses that work class by class use them.
+"""Threads: the engine decides how many there are; chunks of images, and losses that work class by class, use them.
 
-A loss calls `map_classes(function, ...)` and changes nothing of the process itself. Inside the engine, which serves a run with
-its `Workers`, the classes are computed side by side, each by one thread; anywhere else they are computed one after another, in
-the caller's thread.
+They call `side_by_side(function, ...)` and change nothing of the process itself. Inside the engine, which serves a run with its
+`Workers`, the items are computed at the same time, each by one thread; anywhere else they are computed one after another, in
+the caller's thread. The results are the same to the bit: torch itself has one thread everywhere in a run.
 
     with Workers(2) as workers, workers.serving():
-        values = map_classes(function, real, syn)  # the classes of `real` and `syn`, two at a time
+        values = side_by_side(function, real, syn)  # the classes of `real` and `syn`, two at a time
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Workers:
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """Let `map_classes` use these workers inside the `with` block."""
+        """Let `side_by_side` use these workers inside the `with` block."""
         token = _current.set(self)
         try:
             yield
@@ -52,7 +52,7 @@ class Workers:
             _current.reset(token)
 
     def map(self, function: Callable[..., _T], *items: Iterable[Any]) -> list[_T]:
-        """Return what `map_classes` does; if an item's call raises, its error follows when all other calls have ended."""
+        """Return what `side_by_side` does; if an item's call raises, its error follows when all other calls have ended."""
         threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
 
         def call(*item: Any) -> _T:
@@ -69,11 +69,11 @@ class Workers:
             torch.set_num_threads(threads)
 
 
-def map_classes(function: Callable[..., _T], *items: Iterable[Any]) -> list[_T]:
+def side_by_side(function: Callable[..., _T], *items: Iterable[Any]) -> list[_T]:
     """Return `function` of each item, or of each tuple of items, in their order.
 
     Args:
-        function: called once a class. Calls may run at the same time, so they must not write to the same tensors.
+        function: called once an item. Calls may run at the same time, so they must not write to the same tensors.
         items: one or more iterables of the same length; iterating a tensor gives its rows.
 
     Raises:
@@ -87,7 +87,7 @@ def map_classes(function: Callable[..., _T], *items: Iterable[Any]) -> list[_T]:
 
 
 def _prepare_thread() -> None:
-    """Give a new worker one thread of torch's, and let `map_classes`, if called inside it, loop instead of waiting for itself.
+    """Give a new worker one thread of torch's, and let `side_by_side`, if called inside it, loop instead of waiting for itself.
 
     MKL decides at a thread's first product whether to split it. Without this it would do so by how many cores happen to be
     free, and a split product is rounded otherwise.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import resource
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +13,11 @@ from functools import cache
 from pathlib import Path
 
 from bench.lazy import torch
+
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -81,18 +86,33 @@ def reset_peak_memory(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     _set_modules_aside()
     gc.collect()
-    with suppress(OSError, AttributeError):  # what earlier cells freed is not this cell's
+    with suppress(OSError, AttributeError, TypeError):  # what earlier cells freed is not this cell's
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         _CLEAR.write_text("5")
 
 
-def peak_memory_mib(device: torch.device) -> float:
-    """Return the peak since the reset: allocated device memory on CUDA, else the process's resident memory, in MiB."""
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+def peak_memory_mib(device: torch.device) -> float | None:
+    """Return the peak since the reset in MiB: allocated device memory on CUDA, else the process's resident memory.
+
+    None if the system does not say, as Windows does not.
+    """
+    return float(torch.cuda.max_memory_allocated(device)) / 2**20 if device.type == "cuda" else resident_peak_mib()
+
+
+def resident_peak_mib(status: Path = _STATUS, platform: str = sys.platform) -> float | None:
+    """Return the peak of this process's resident memory in MiB; None if the system does not say.
+
+    Args:
+        status: Linux's file on this process, whose peak can be reset. Without it the peak is the process's so far.
+        platform: the system, as `sys.platform` names it.
+
+    """
     with suppress(OSError):
-        for line in _STATUS.read_text().splitlines():
+        for line in status.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    if resource is None:
+        return None
+    unit = 1 if platform == "darwin" else 2**10  # macOS counts bytes, other systems KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

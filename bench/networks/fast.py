@@ -85,7 +85,7 @@ class GroupNorm(nn.GroupNorm):
         arguments = (maps, self.weight, self.bias, self.num_groups, activation, averaged)
         if maps.device.type != "cpu" or torch.compiler.is_compiling():
             return _by_torch(*arguments)
-        pooled: Tensor = _GroupNorm.apply(*arguments)[0]  # type: ignore[no-untyped-call]
+        pooled: Tensor = _GroupNorm.apply(*arguments)[0]
         return pooled
 
 
@@ -201,7 +201,8 @@ def _over_groups(values: Tensor, groups: int) -> Tensor:
     channels = values.shape[1]
     if groups == channels:
         return values
-    return values.unflatten(1, (groups, -1)).mean(2).repeat_interleave(channels // groups, 1)
+    spread: Tensor = values.unflatten(1, (groups, -1)).mean(2).repeat_interleave(channels // groups, 1)
+    return spread
 
 
 def _moments(pixels: Tensor, groups: int, *, scratch: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,12 @@
 
 A `Network` is a description. Its weights are passed in, so that a fresh network costs its random draws alone, and one compiled
 graph serves all networks of a description. The architectures are modules of torch, one class a file, applied with
-`torch.func.functional_call`. It puts the weights into one shared skeleton during the call: call from one thread at a time.
+`torch.func.functional_call`, which puts the weights into a skeleton during the call. Each thread has skeletons of its own.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -213,8 +214,7 @@ def _architecture(location: str) -> type[Architecture]:
     return architecture
 
 
-@cache
-def _skeleton(network: Network, *, training: bool) -> Architecture:
+def _built(network: Network, *, training: bool) -> Architecture:
     """Return the network's module on the device `meta`, where tensors have shapes but no numbers."""
     entry, options = parse_network(network.name)
     sizes = {"width": network.width, "depth": network.depth}
@@ -222,6 +222,9 @@ def _skeleton(network: Network, *, training: bool) -> Architecture:
     with torch.device("meta"):
         module = _architecture(entry.location)(network.channels, network.size, network.classes, **options)
     return module.train(training)
+
+
+_skeleton = cache(_built)
 
 
 @cache
@@ -241,13 +244,21 @@ def _tensors(network: Network) -> tuple[tuple[str, bool], ...]:
 @cache
 def _applied(network: Network, method: str, training: bool) -> Callable[[Tensor, Sequence[Tensor]], Any]:
     """Return a method of the network's module as a function of `(images, tensors)`."""
-    module = _Method(_skeleton(network, training=training), method)
+    own, shared = threading.local(), _Method(_skeleton(network, training=training), method)
     names = [(f"module.{name}", cast) for name, cast in _tensors(network)]
+
+    def skeleton() -> nn.Module:
+        if torch.compiler.is_compiling():
+            return shared
+        if not hasattr(own, "module"):
+            own.module = _Method(_built(network, training=training), method)
+        module: nn.Module = own.module
+        return module
 
     def function(images: Tensor, tensors: Sequence[Tensor]) -> Any:
         pairs = zip(names, tensors, strict=True)
         state = {name: tensor.to(images.dtype) if cast else tensor for (name, cast), tensor in pairs}
-        return torch.func.functional_call(module, state, (channels_last(images),), tie_weights=False)
+        return torch.func.functional_call(skeleton(), state, (channels_last(images),), tie_weights=False)
 
     return function
 

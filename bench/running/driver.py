@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Protocol
@@ -15,9 +15,11 @@ from bench.plan.lines import duration
 from bench.records.record import RunRecord
 from bench.records.storage import worth_keeping, write_record
 from bench.running.executors import EXECUTORS, Choice
+from bench.running.observer import Done
+from bench.running.progress import Channel
 from bench.running.runner import Runner
 from bench.running.setup import WorkerSetup
-from bench.types import Bundle
+from bench.types import Bundle, Progress
 
 _MARGIN = 1.5
 """How much more memory is asked for than cells took before."""
@@ -26,8 +28,8 @@ _MARGIN = 1.5
 class Executor(Protocol):
     """Runs cells somewhere."""
 
-    def map(self, specs: Sequence[RunSpec]) -> Iterator[RunRecord]:
-        """Yield the record of each cell as it finishes; a failed cell has a failed record.
+    def map(self, specs: Sequence[RunSpec]) -> Iterator[Done]:
+        """Yield the outcome of each cell as it finishes; a failed cell has a failed record.
 
         Raises:
             UsageError: if nothing can be run, for example because no cluster answers.
@@ -41,6 +43,12 @@ class Watcher(Protocol):
 
     def cell_finished(self, record: RunRecord, remaining: str) -> None:
         """Take the record of a cell that has ended, and a few words on what remains."""
+
+    def finished_elsewhere(self, record: RunRecord) -> None:
+        """Take the record of a cell that another process finished, which shares the folder."""
+
+    def workers(self, read: Callable[[], Mapping[str, Progress]]) -> None:
+        """Show how far the workers are, if it is time: `read` returns the progress of each running cell, by its label."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +74,12 @@ class Driver:
     bundle: Callable[[str], Bundle]
     estimates: Callable[[], Estimates]
     _left: dict[str, float] = field(default_factory=dict)  # the seconds that cells will take, by hash, until they end
+    _labels: dict[str, str] = field(default_factory=dict)  # of all cells, by hash
 
     def longest_first(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """Return the cells in the order that leaves the fewest workers idle at the end."""
         self._left.update(self.estimates().all_seconds(specs))
+        self._labels.update((spec.hash, spec.label) for spec in specs)
         return sorted(specs, key=lambda spec: self._left[spec.hash], reverse=True)
 
     def artefacts(self, spec: RunSpec) -> tuple[ArtefactSpec, ...]:
@@ -82,18 +92,27 @@ class Driver:
         usual = _MARGIN * expected / 2**10 if expected is not None else None
         return self.choice.settings.memory or usual
 
-    def lost(self, spec: RunSpec, reason: str) -> RunRecord:
-        """Return the record of a cell whose worker died, and write it if there is no result."""
+    def show(self, channel: Channel) -> None:
+        """Let the observer show how far the cells that are running have come, as workers report it."""
+        self.observer.workers(
+            lambda: {self._labels[cell]: progress for cell, progress in channel.read().items() if cell in self._left}
+        )
+
+    def lost(self, spec: RunSpec, reason: str) -> Done:
+        """Return the outcome of a cell whose worker died; its record is written if there is no result."""
         record = self.runner.lost(spec, reason)
         if worth_keeping(self.setup.folder, spec) is None:
             write_record(self.setup.folder, record)
-        return record
+        return Done(record=record)
 
-    def finished(self, record: RunRecord) -> RunRecord:
-        """Give the observer the record of a cell that another process ran; return it."""
-        self._left.pop(record.hash, None)
-        self.observer.cell_finished(record, self._remaining())
-        return record
+    def finished(self, done: Done) -> Done:
+        """Give the observer the outcome of a cell that a worker ran; return it."""
+        self._left.pop(done.record.hash, None)
+        if done.elsewhere:
+            self.observer.finished_elsewhere(done.record)
+        else:
+            self.observer.cell_finished(done.record, self._remaining())
+        return done
 
     def _remaining(self) -> str:
         """Return how many cells are left and how long they will take, the running ones in full; empty if none are left."""

@@ -17,6 +17,7 @@ from pydantic import Field
 from bench.cells.settings import Count, NonNegative, NonNegativeInt, Positive, Settings
 from bench.errors import UsageError, unknown
 
+_RETRIES = "Number of times at most that a cell runs again after its worker, or the node, was lost."
 _MEMORY = "GiB of memory of a cell; none for what such cells took, as --dry-run shows, and half as much again."
 
 
@@ -29,6 +30,7 @@ class RaySettings(Settings):
 
     gpus: NonNegative = Field(default=0.0, description="GPUs that a cell takes, which may be a fraction.")
     memory: Positive | None = Field(default=None, description=_MEMORY)
+    retries: NonNegativeInt = Field(default=3, description=_RETRIES)
 
 
 class SlurmSettings(Settings):
@@ -46,6 +48,7 @@ class SlurmSettings(Settings):
     requeues: NonNegativeInt = Field(default=20, description="Number of times that a job is queued again at most.")
     gpus: NonNegativeInt = Field(default=0, description="GPUs of a job.")
     memory: Positive | None = Field(default=None, description=_MEMORY)
+    retries: NonNegativeInt = Field(default=3, description=_RETRIES)
     cluster: Literal["slurm", "local", "debug"] = Field(
         default="slurm", description="Slurm, or to try a grid without it submitit's local (processes) or debug (this process)."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pkgutil import resolve_name
 
@@ -28,7 +28,9 @@ from bench.types import Progress
 _POLL_SECONDS = 0.5
 
 
-def prepare(workplace: Workplace, task: Task) -> tuple[Task, dict[str, PreparedFor]]:
+def prepare(
+    workplace: Workplace, task: Task, *, wait: Callable[[float], None] = time.sleep
+) -> tuple[Task, dict[str, PreparedFor]]:
     """Return the cell with the artefacts that its method asks for, and by hash what its record says of them.
 
     Each is read from its file, or made and written. If another process is making it, this one waits.
@@ -36,6 +38,7 @@ def prepare(workplace: Workplace, task: Task) -> tuple[Task, dict[str, PreparedF
     Args:
         workplace: of this process; `workplace.folder` is that of the records.
         task: the cell.
+        wait: waits for a number of seconds, while another process makes an artefact.
 
     """
     method, prepared, facts = workplace.methods[task.spec.method], dict[str, Mapping[str, Tensor]](), dict[str, PreparedFor]()
@@ -43,7 +46,7 @@ def prepare(workplace: Workplace, task: Task) -> tuple[Task, dict[str, PreparedF
         files = ArtefactFiles.beside(workplace.folder, spec)
         if spec.kind in prepared:
             raise ValueError(f"method {method.name!r} asks for two artefacts of the kind {spec.kind!r}; valid: a kind for each")
-        record = _present_or_made(workplace, method, task, files)
+        record = _present_or_made(workplace, method, task, files, wait)
         prepared[spec.kind] = files.read()
         facts[spec.hash] = PreparedFor(
             kind=spec.kind, label=spec.label, seconds=record.seconds, made=record.made_by == task.spec.hash
@@ -51,8 +54,10 @@ def prepare(workplace: Workplace, task: Task) -> tuple[Task, dict[str, PreparedF
     return replace(task, prepared=prepared), facts
 
 
-def _present_or_made(workplace: Workplace, method: Method, task: Task, files: ArtefactFiles) -> ArtefactRecord:
-    """Return the record of an artefact, which is made if it is not there."""
+def _present_or_made(
+    workplace: Workplace, method: Method, task: Task, files: ArtefactFiles, wait: Callable[[float], None]
+) -> ArtefactRecord:
+    """Return the record of an artefact, which is made if it is not there; `wait` while another process makes it."""
     while True:
         record = files.read_record()
         if record is not None:
@@ -63,7 +68,7 @@ def _present_or_made(workplace: Workplace, method: Method, task: Task, files: Ar
                 return record or _made(workplace, method, task, files)
         task.report(Progress("prepare", 0, 1, "another process makes it"))
         signals.check()
-        time.sleep(_POLL_SECONDS)
+        wait(_POLL_SECONDS)
 
 
 def _made(workplace: Workplace, method: Method, task: Task, files: ArtefactFiles) -> ArtefactRecord:

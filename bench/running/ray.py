@@ -12,8 +12,8 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,16 @@ from bench.cells.spec import RunSpec
 from bench.errors import UsageError, is_disk_error
 from bench.machine import signals
 from bench.machine.cores import usable_cores
-from bench.records.record import RunRecord
 from bench.running import remote, snapshot
 from bench.running.driver import Driver
+from bench.running.observer import Done
+from bench.running.progress import Board
 from bench.running.setup import WorkerSetup
+from bench.types import Progress
 
 _POLL_SECONDS = 0.5
 _CONNECT_TIMEOUT = 10
-_RETRIES = 3
-"""Retries of a cell after losing its worker or node."""
+_READ_TIMEOUT = 1.0
 
 
 def make(driver: Driver) -> OnRay:
@@ -40,13 +41,36 @@ def make(driver: Driver) -> OnRay:
 
 
 @dataclass(frozen=True)
+class BoardChannel:
+    """Brings the progress of cells to a `Board`, an actor that takes no processor, and from there to the driver."""
+
+    board: Any
+
+    @classmethod
+    def open(cls) -> BoardChannel:
+        """Start the actor; if its node is lost, it starts again elsewhere."""
+        return cls(ray.remote(num_cpus=0, max_restarts=-1)(Board).remote())
+
+    def send(self, cell: str, progress: Progress) -> None:
+        """Report how far the cell of a hash has come; nobody waits for the answer."""
+        self.board.send.remote(cell, progress)
+
+    def read(self) -> Mapping[str, Progress]:
+        """Return the last report of each cell, by hash; nothing if the actor does not answer."""
+        reports: Mapping[str, Progress] = {}
+        with suppress(ray.exceptions.RayError):
+            reports = ray.get(self.board.read.remote(), timeout=_READ_TIMEOUT)
+        return reports
+
+
+@dataclass(frozen=True)
 class OnRay:
     """Runs cells as tasks of a Ray cluster, at most `driver.jobs` at a time, those with most work first."""
 
     driver: Driver
 
-    def map(self, specs: Sequence[RunSpec]) -> Iterator[RunRecord]:
-        """Yield records as they finish; a cell whose workers were lost again and again is a failed one.
+    def map(self, specs: Sequence[RunSpec]) -> Iterator[Done]:
+        """Yield outcomes of cells as they finish; a cell whose workers were lost again and again is a failed one.
 
         Raises:
             UsageError: if no cluster answers, or a worker cannot run the grid.
@@ -60,12 +84,13 @@ class OnRay:
             with _connected(driver.choice.address, copy):
                 yield from self._map(specs, setup, mark)
 
-    def _map(self, specs: Sequence[RunSpec], setup: WorkerSetup, mark: str) -> Iterator[RunRecord]:
-        """Yield records as the cluster's tasks finish."""
-        driver = self.driver
+    def _map(self, specs: Sequence[RunSpec], setup: WorkerSetup, mark: str) -> Iterator[Done]:
+        """Yield outcomes as the cluster's tasks finish."""
+        driver, progress = self.driver, BoardChannel.open()
+        setup = replace(setup, progress=progress)
         names = dict.fromkeys(spec.dataset for spec in specs)
         bundles = {name: ray.put(remote.packed(driver.bundle(name))) for name in names}
-        task = ray.remote(max_retries=_RETRIES)(remote.run)
+        task = ray.remote(max_retries=driver.choice.settings.retries)(remote.run)
         cells = {spec.hash: spec for spec in driver.longest_first(specs)}
         artefacts = remote.Artefacts(setup.folder, {digest: driver.artefacts(spec) for digest, spec in cells.items()}, ray.put)
         waiting, running = list(cells), dict[Any, str]()
@@ -78,12 +103,14 @@ class OnRay:
                     waiting.remove(digest)
                     spec = cells[digest]
                     files = {} if setup.force else remote.files_of(setup.folder, spec)
-                    inputs = setup, mark, bundles[spec.dataset], spec.model_dump_json(), files, *artefacts.references(digest)
-                    running[task.options(name=spec.label, **self._resources(spec)).remote(*inputs)] = digest
+                    cell = remote.Cell(setup, mark, spec.model_dump_json(), files, artefacts.references(digest), ray.get)
+                    options = task.options(name=spec.label, **self._resources(spec))
+                    running[options.remote(cell, bundles[spec.dataset])] = digest
                 done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
                 signals.check()
                 for reference in done:
-                    yield driver.finished(self._record(reference, cells[running.pop(reference)], artefacts))
+                    yield driver.finished(self._outcome(reference, cells[running.pop(reference)], artefacts))
+                driver.show(progress)
         except BaseException:
             for reference in running:
                 ray.cancel(reference)  # as Ctrl-C does: a worker writes its resume state first
@@ -95,8 +122,8 @@ class OnRay:
         memory = int((self.driver.memory(spec) or 0) * 2**30)  # in bytes
         return {"num_cpus": self.driver.setup.threads, "num_gpus": self.driver.choice.settings.gpus, "memory": memory}
 
-    def _record(self, reference: Any, spec: RunSpec, artefacts: remote.Artefacts) -> RunRecord:
-        """Return the record of a task that has ended, in whatever way."""
+    def _outcome(self, reference: Any, spec: RunSpec, artefacts: remote.Artefacts) -> Done:
+        """Return the outcome of a task that has ended, in whatever way."""
         try:
             outcome: remote.Outcome = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
@@ -104,8 +131,8 @@ class OnRay:
                 raise error.cause from None
             return self.driver.lost(spec, f"its worker failed: {error.cause}")
         except ray.exceptions.RayError as error:
-            reason = " ".join(str(error).split())
-            return self.driver.lost(spec, f"its worker was lost, and so were {_RETRIES} that ran it again: {reason}")
+            reason, retries = " ".join(str(error).split()), self.driver.choice.settings.retries
+            return self.driver.lost(spec, f"its worker was lost, and so were {retries} that ran it again: {reason}")
         artefacts.store(spec.hash, outcome)
         return remote.store(self.driver.setup.folder, spec, outcome)
 

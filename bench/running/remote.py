@@ -8,7 +8,7 @@ back too, and an artefact that the cell made; the driver writes them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from bench.records.artefacts import ArtefactFiles
 from bench.records.locks import MARKER, claimed
 from bench.records.record import RunRecord
 from bench.records.storage import distilled, parse_record, read_record, worth_keeping
+from bench.running.observer import Done
 from bench.running.runner import Runner
 from bench.running.setup import WorkerSetup
 from bench.running.worker import create_runner, run_cell
@@ -35,14 +36,16 @@ Files = dict[str, bytes]
 """The contents of files by name: in a folder of records, or in the one of artefacts beside it."""
 
 _OWN_FOLDER = "records"
-_runners: dict[tuple[str, str], Runner] = {}
+
+RUNNERS: dict[tuple[str, str], Runner] = {}
+"""The runners of this process, by the mark of the grid and the dataset: it runs many cells, one after the other."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is sent back: a record as JSON, and files that the driver does not see: the record's, its images, and artefacts."""
+    """What is sent back: a `Done` as JSON, and files that the driver does not see: the record's, its images, and artefacts."""
 
-    record: str
+    done: str
     files: Files
     artefacts: Files = field(default_factory=dict)
 
@@ -112,49 +115,75 @@ def files_of(folder: Path, spec: RunSpec) -> Files:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def run(setup: WorkerSetup, mark: str, bundle: Bundle, spec_json: str, files: Files, *prepared: Files) -> Outcome:
+@dataclass(frozen=True)
+class Cell:
+    """What a worker is sent to run a cell.
+
+    Attributes:
+        setup: what all cells share.
+        mark: the name of the file in the folder of records.
+        spec_json: the cell's description as JSON.
+        files: what `files_of` returned, from which the cell goes on if the folder is not seen.
+        prepared: references to the files of each artefact that the cell needs and that has been made.
+        fetch: returns the files of a reference. Only a worker that does not see the folder calls it.
+
+    """
+
+    setup: WorkerSetup
+    mark: str
+    spec_json: str
+    files: Files
+    prepared: Sequence[Any]
+    fetch: Callable[[Any], Files]
+
+
+def run(
+    cell: Cell,
+    bundle: Bundle,
+    runners: dict[tuple[str, str], Runner] = RUNNERS,
+    create: Callable[..., Runner] = create_runner,
+) -> Outcome:
     """Run a cell; this is what a worker does.
 
     Args:
-        setup: what all cells share.
-        mark: the name of the file in the folder of records.
+        cell: what it is sent.
         bundle: the dataset of the cell, as `packed` returns it.
-        spec_json: the cell's description as JSON.
-        files: what `files_of` returned, from which the cell goes on if the folder is not seen.
-        prepared: the files of each artefact that the cell needs and that has been made.
+        runners: those that the worker has made, to which a new one is added.
+        create: makes one.
 
     Raises:
         KeyboardInterrupt: if the cell was cancelled; its resume state has been written.
 
     """
-    artefacts = {name: content for each in prepared for name, content in each.items()}
     try:
         with signals.listening(policy="stop_once"):
-            return _run(setup, mark, bundle, spec_json, files, artefacts)
+            return _run(cell, bundle, runners, create)
     except Interrupted:
         raise KeyboardInterrupt from None
 
 
-def _run(setup: WorkerSetup, mark: str, bundle: Bundle, spec_json: str, files: Files, artefacts: Files) -> Outcome:
-    shared = (setup.folder / mark).exists()
+def _run(cell: Cell, bundle: Bundle, runners: dict[tuple[str, str], Runner], create: Callable[..., Runner]) -> Outcome:
+    setup, spec_json = cell.setup, cell.spec_json
+    shared = (setup.folder / cell.mark).exists()
     if not shared:
         setup = replace(setup, folder=Path.cwd() / _OWN_FOLDER)
         setup.folder.mkdir(exist_ok=True)
-        for name, content in files.items():
+        for name, content in cell.files.items():
             _write(setup.folder / name, content)
-    key = mark, bundle.name
-    if key not in _runners:  # a process runs many cells, one after the other
-        _runners[key] = create_runner(setup, bundles={bundle.name: unpacked(bundle)})
-    runner = _runners[key]
+    key = cell.mark, bundle.name
+    if key not in runners:
+        runners[key] = create(setup, bundles={bundle.name: unpacked(bundle)})
+    runner = runners[key]
     if shared:
         return Outcome(run_cell(runner, spec_json).model_dump_json(), {})
+    artefacts = {name: content for reference in cell.prepared for name, content in cell.fetch(reference).items()}
     spec = runner.workplace.described(spec_json)
     needed = [ArtefactFiles.beside(setup.folder, each) for each in runner.workplace.methods[spec.method].artefacts(spec)]
     for artefact in needed:
         artefact.store(artefacts)
-    record = run_cell(runner, spec_json)
+    done = run_cell(runner, spec_json)
     made = {name: file for artefact in needed for name, file in artefact.contents().items() if name not in artefacts}
-    return Outcome(record.model_dump_json(), written(setup.folder, record.hash), made)
+    return Outcome(done.model_dump_json(), written(setup.folder, done.record.hash), made)
 
 
 def written(folder: Path, digest: str) -> Files:
@@ -165,8 +194,8 @@ def written(folder: Path, digest: str) -> Files:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def store(folder: Path, spec: RunSpec, outcome: Outcome) -> RunRecord:
-    """Return the record of a cell, when the files that were sent back are written, the images before the record.
+def store(folder: Path, spec: RunSpec, outcome: Outcome) -> Done:
+    """Return how a cell has ended, when the files that were sent back are written, the images before the record.
 
     A failure replaces no result, as in the runner.
 
@@ -181,7 +210,7 @@ def store(folder: Path, spec: RunSpec, outcome: Outcome) -> RunRecord:
         if record.status == "ok" or worth_keeping(folder, spec) is None:
             for name, content in reversed(outcome.files.items()):
                 _write(folder / name, content)
-    return RunRecord.model_validate_json(outcome.record)
+    return Done.model_validate_json(outcome.done)
 
 
 def packed(bundle: Bundle) -> Bundle:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -24,10 +24,11 @@ from bench.records.resume import ResumeFile
 from bench.records.sections import Checkpoint
 from bench.records.storage import distilled, finished, read_images, worth_keeping, write_images, write_record
 from bench.running.evaluations import EvaluationWriter, failed
+from bench.running.observer import Done, Observer
 from bench.running.preparation import prepare
 from bench.running.rank_jobs import distill, ranks_of
 from bench.running.workplace import Workplace
-from bench.types import Bundle, Progress, Snapshot, SyntheticSet
+from bench.types import Bundle, Snapshot, SyntheticSet
 
 Sets = Mapping[int | None, SyntheticSet]
 """What is evaluated of a cell, by the number of iterations: the images of checkpoints, and under None the final ones."""
@@ -35,22 +36,6 @@ Sets = Mapping[int | None, SyntheticSet]
 
 _POLL_SECONDS = 1.0
 """How long to wait before asking again whether another process has finished a cell."""
-
-
-class Observer(Protocol):
-    """Receives the progress of a grid."""
-
-    def started(self, spec: RunSpec) -> None:
-        """Take the cell that has begun."""
-
-    def waiting(self, specs: Sequence[RunSpec]) -> None:
-        """Take the cells that are left, all of which other processes are running."""
-
-    def progress(self, progress: Progress) -> None:
-        """Take the progress of the cell."""
-
-    def finished(self, record: RunRecord) -> None:
-        """Take the record of the cell that has ended."""
 
 
 @dataclass(frozen=True)
@@ -67,36 +52,43 @@ class Runner:
     checkpoints: tuple[int, ...] = ()
 
     def run(self, specs: Iterable[RunSpec]) -> list[RunRecord]:
+        """Return the records of the cells; see `outcomes`."""
+        return [done.record for done in self.outcomes(specs)]
+
+    def outcomes(self, specs: Iterable[RunSpec]) -> Iterator[Done]:
         """Run the cells; a failed one is recorded with its error, and the others go on.
 
         Cells that another process is running come last, when it has finished them; its results are not computed again.
         """
-        records, waiting = list[RunRecord](), list(specs)
+        waiting = list(specs)
         while waiting:
             busy = []
             for spec in waiting:
                 signals.check()
                 with claimed(self.workplace.folder, spec.hash) as ours:
-                    if ours:
-                        records.append(self._run(spec))
-                    else:
-                        busy.append(spec)
+                    done = self._run(spec) if ours else None
+                if done is None:
+                    busy.append(spec)
+                else:
+                    yield done
             if len(busy) == len(waiting):
                 self.observer.waiting(busy)
                 time.sleep(_POLL_SECONDS)
             waiting = busy
-        return records
 
-    def _run(self, spec: RunSpec) -> RunRecord:
-        """Return the record of one cell, whose lock this process has; another process may have finished it before."""
-        self.observer.started(spec)
+    def _run(self, spec: RunSpec) -> Done:
+        """Return the outcome of one cell, whose lock this process has; another process may have finished it before."""
         folder = self.workplace.folder
-        done = None if self.force else finished(folder, spec, self.checkpoints)
-        record = done or self.cell(spec)
+        there = None if self.force else finished(folder, spec, self.checkpoints)
+        if there is not None:
+            self.observer.finished_elsewhere(there)
+            return Done(record=there, elsewhere=True)
+        self.observer.started(spec)
+        record = self.cell(spec)
         if record.status == "failed" and worth_keeping(folder, spec) is None:  # a failure replaces no result
             write_record(folder, record)
         self.observer.finished(record)
-        return record
+        return Done(record=record)
 
     def cell(self, spec: RunSpec) -> RunRecord:
         """Return the record of one cell. It is written after distilling, and again after each evaluation.
@@ -107,7 +99,8 @@ class Runner:
         runner = self
         while True:
             try:
-                return runner._cell(spec)
+                with runner.workplace.compute.serving():
+                    return runner._cell(spec)
             except torch.OutOfMemoryError as error:
                 compute = runner.workplace.compute.with_smaller_chunks()
                 if compute is None:
@@ -192,28 +185,25 @@ class Runner:
         """
         bundle, trace, method = task.bundle, syn.trace, self.workplace.methods[task.spec.method]
         rms_start, rms_end = trace.norms or (None, None)
-        chunk_bytes = task.compute.chunk_bytes
         return RunRecord(
             status="ok",
             loss=trace.loss,
             seconds={**trace.seconds, "total": total + trace.earlier.seconds},
             seconds_per_iteration=typical_iteration(trace.iteration_seconds),
-            peak_memory_mib=max(peak_memory_mib(task.compute.device), trace.earlier.peak_memory_mib),
+            peak_memory_mib=max(peak_memory_mib(task.compute.device) or 0.0, trace.earlier.peak_memory_mib) or None,
             rms_start=rms_start,
             rms_end=rms_end,
             angle=trace.angle,
-            warnings=(*divergence(trace), *method.assumptions(bundle, task.spec.settings), *_other_images(bundle)),
+            warnings=(
+                *divergence(trace),
+                *method.assumptions(bundle, task.spec.settings),
+                *method.batch_notes(task.spec, bundle),
+                *_other_images(bundle),
+            ),
             published_images=bundle.published,
             lr=syn.lr,
             checkpoints=tuple(map(partial(_checkpoint, trace.iteration_seconds), trace.snapshots)),
-            details={
-                "train_images": len(bundle.train),
-                "test_images": len(bundle.test),
-                "smallest_class": int(bundle.train.labels.bincount().min()),  # a real batch is never larger
-                "kernels": dict(trace.kernels),
-                "labels": "soft" if syn.labels.dim() == 2 else "hard",
-                **({"chunk_bytes": chunk_bytes} if chunk_bytes else {}),
-            },
+            details=_details(task, syn),
             finished=timestamp(),
             **self._identity(task.spec),
             **self.workplace.provenance(ranks),
@@ -285,6 +275,20 @@ def _other_images(bundle: Bundle) -> Iterator[str]:
     """Yield the warning that a data set of a known name has other images."""
     if bundle.published is False:
         yield f"the images are not the published ones of {bundle.name}; results cannot be compared with published numbers"
+
+
+def _details(task: Task, syn: SyntheticSet) -> dict[str, Any]:
+    """Return what else a reader of the record may want to know."""
+    bundle, chunk_bytes = task.bundle, task.compute.chunk_bytes
+    return {
+        "train_images": len(bundle.train),
+        "test_images": len(bundle.test),
+        "smallest_class": int(bundle.train.labels.bincount().min()),
+        "kernels": dict(syn.trace.kernels),
+        "labels": "soft" if syn.labels.dim() == 2 else "hard",
+        **({"dataset": bundle.spelling} if bundle.spelling else {}),
+        **({"chunk_bytes": chunk_bytes} if chunk_bytes else {}),
+    }
 
 
 def _checkpoint(seconds: tuple[float, ...], snapshot: Snapshot) -> Checkpoint:

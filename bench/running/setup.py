@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.cells.method import Method
 from bench.machine.hardware import Code
+from bench.running.progress import Channel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +24,9 @@ class WorkerSetup:
         suite: the location of the `Suite`, as `"module:NAME"`.
         methods: by the spelling that `Suite.find_method` is given in the worker, what the user typed. The two differ if a
             user's file was copied.
-        import_folders: the folders of copied files, which import others from beside them.
         datasets: as `--datasets` names them.
         size: as `--set data.size` says.
+        flip: as `--set data.flip` says.
         data_root: the folder of the datasets.
         fingerprints: by dataset, which images the cells are described with.
         labels: by dataset, what tables print.
@@ -37,14 +38,15 @@ class WorkerSetup:
         checkpoints: the iterations that are asked for.
         working_directory: the folder that relative paths are relative to.
         code: the files that numbers depend on.
+        progress: where workers report how far they are; None for nowhere.
 
     """
 
     suite: str
     methods: Mapping[str, str]
-    import_folders: tuple[str, ...] = ()
     datasets: tuple[str, ...]
     size: int | None
+    flip: bool | None = None
     data_root: Path
     fingerprints: Mapping[str, Any]
     labels: Mapping[str, str]
@@ -56,6 +58,7 @@ class WorkerSetup:
     checkpoints: tuple[int, ...]
     working_directory: Path
     code: Code
+    progress: Channel | None = None
 
     def as_typed(self, method: Method, spelling: str) -> Method:
         """Return the method of a spelling in this process, as the user spelled it."""

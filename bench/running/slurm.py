@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +27,24 @@ from bench.errors import UsageError
 from bench.machine import signals
 from bench.machine.cores import usable_cores
 from bench.machine.signals import Interrupted
-from bench.records.record import RunRecord
 from bench.running import snapshot
 from bench.running.driver import Driver
 from bench.running.executors import SlurmSettings
+from bench.running.observer import Done
+from bench.running.progress import ProgressFolder
 from bench.running.setup import WorkerSetup
 from bench.running.worker import create_runner, run_cell
 
 _POLL_SECONDS = 0.5
-_RETRIES = 3
-"""Retries of a cell after a job that ended without a record, for example because a node failed or memory was too small."""
 
 _LARGEST_ARRAY = 1000
 """Slurm's usual limit is 1001."""
 
 FOLDER = "jobs"
 """Below the folder of the run: what submitit writes, and the snapshots."""
+
+_PROGRESS = ".progress"
+"""In a snapshot: the folder of what jobs report."""
 
 
 def make(driver: Driver) -> OnSlurm:
@@ -54,7 +56,7 @@ class Cell(Checkpointable):
     """What a job runs. At submitit's signal for "out of time" it writes a resume state, ends, and is queued again."""
 
     def __call__(self, setup: WorkerSetup, spec_json: str) -> str:
-        """Return the record of a cell as JSON.
+        """Return the outcome of a cell as JSON.
 
         Args:
             setup: what all cells share.
@@ -80,8 +82,8 @@ class OnSlurm:
 
     driver: Driver
 
-    def map(self, specs: Sequence[RunSpec]) -> Iterator[RunRecord]:
-        """Yield records as they finish; a cell whose jobs ended again and again without a record is a failed one.
+    def map(self, specs: Sequence[RunSpec]) -> Iterator[Done]:
+        """Yield outcomes of cells as they finish; a cell whose jobs ended again and again without a record is a failed one.
 
         Raises:
             UsageError: if there is no Slurm, or it rejects the jobs.
@@ -131,10 +133,11 @@ class OnSlurm:
         most = max(self.driver.memory(spec) or 0.0 for spec in specs)
         return self._settings.memory or float(math.ceil(most)) or None
 
-    def _map(
-        self, specs: Sequence[RunSpec], executor: submitit.AutoExecutor, setup: WorkerSetup, copy: Path
-    ) -> Iterator[RunRecord]:
-        """Yield records as jobs end."""
+    def _map(self, specs: Sequence[RunSpec], executor: submitit.AutoExecutor, setup: WorkerSetup, copy: Path) -> Iterator[Done]:
+        """Yield outcomes as jobs end."""
+        progress = ProgressFolder(copy / _PROGRESS)
+        progress.path.mkdir()
+        setup = replace(setup, progress=progress)
         waiting, running, losses = deque(self.driver.longest_first(specs)), dict[Any, RunSpec](), Counter[str]()
         try:
             while waiting or running:
@@ -144,12 +147,13 @@ class OnSlurm:
                 time.sleep(_POLL_SECONDS)
                 for job in [job for job in running if job.done()]:
                     spec = running.pop(job)
-                    record = self._record(job, spec, may_run_again=losses[spec.hash] < _RETRIES)
-                    if record is None:
+                    done = self._outcome(job, spec, may_run_again=losses[spec.hash] < self._settings.retries)
+                    if done is None:
                         losses[spec.hash] += 1
                         waiting.append(spec)
                     else:
-                        yield self.driver.finished(record)
+                        yield self.driver.finished(done)
+                self.driver.show(progress)
         except BaseException:
             for job in running:
                 job.cancel(check=False)
@@ -161,18 +165,18 @@ class OnSlurm:
             return _LARGEST_ARRAY
         return (self.driver.jobs or max(1, usable_cores() // self.driver.setup.threads)) - running
 
-    def _record(self, job: Any, spec: RunSpec, *, may_run_again: bool) -> RunRecord | None:
-        """Return the record of a job that has ended, or None if it wrote none and the cell may run again."""
+    def _outcome(self, job: Any, spec: RunSpec, *, may_run_again: bool) -> Done | None:
+        """Return the outcome of a job that has ended, or None if it has none and the cell may run again."""
         try:
-            return RunRecord.model_validate_json(job.result())
+            return Done.model_validate_json(job.result())
         except submitit.core.utils.FailedJobError as error:
             log = f"{job.paths.stderr}"
             return self.driver.lost(spec, f"its job failed: {_last_line(str(error))} ({log})")
         except submitit.core.utils.UncompletedJobError:
             if may_run_again:
                 return None
-            log = f"{job.paths.stderr}"
-            return self.driver.lost(spec, f"its job ended without a record, and so did {_RETRIES} that ran it again ({log})")
+            others = f"and so did {self._settings.retries} that ran it again ({job.paths.stderr})"
+            return self.driver.lost(spec, f"its job ended without a record, {others}")
 
 
 def _submit(executor: submitit.AutoExecutor, setup: WorkerSetup, specs: Sequence[RunSpec], copy: Path) -> list[Any]:

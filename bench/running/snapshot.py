@@ -36,7 +36,7 @@ def take(folder: Path, setup: WorkerSetup, methods: Mapping[str, Method], *, rel
             shutil.copy2(source, folder / name)
     (folder / COMMIT_FILE).write_text(setup.code.version.get("commit", ""), encoding="utf-8")
     by_spelling = {method.spelling: method for method in methods.values() if method.files}
-    spellings, import_folders = dict[str, str](), list[str]()
+    spellings = dict[str, str]()
     for number, typed in enumerate(setup.methods.values()):
         method = by_spelling.get(typed)
         if method is None:
@@ -45,9 +45,7 @@ def take(folder: Path, setup: WorkerSetup, methods: Mapping[str, Method], *, rel
         copied = _copy(method, folder, f"{_USER_FILES}/{number}")
         path = copied.relative_to(folder) if relative else copied
         spellings[method.spelled_at(path)] = typed
-        if path.suffix == ".py":
-            import_folders.append(str(path.parent))
-    return replace(setup, methods=spellings, import_folders=tuple(import_folders))
+    return replace(setup, methods=spellings)
 
 
 def _copy(method: Method, folder: Path, name: str) -> Path:

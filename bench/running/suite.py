@@ -34,7 +34,7 @@ class Suite:
         methods: by name.
         find_method: returns the method of a name, of a user's file, or of a distilled set.
         datasets: the sources of datasets, by name.
-        find_source: `(name, size=...)` returns the source of a name or of a folder.
+        find_source: `(name, size=..., flip=...)` returns the source of a name or of a folder.
         split_names: splits what was typed after `--datasets`.
         loader: `(sources, data_root, fingerprints, bundles)` returns what loads datasets.
         write_report: `(out, wanted=..., log=...)` writes the report of a folder and returns its page.

@@ -55,7 +55,8 @@ def _follow(ranks: Ranks) -> int:
             bind(ranks.local_rank, job.threads)
             workplaces.append(replace(create_runner(job, ranks.local_rank).workplace, ranks=ranks))
         else:
-            job.perform(workplaces[-1])
+            with workplaces[-1].compute.serving():
+                job.perform(workplaces[-1])
 
     with signals.listening(policy="remember"), suppress(signals.Interrupted):  # the leader reports the signal
         ranks.follow(perform)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from pkgutil import resolve_name
 
 from bench.files import data_warnings
 from bench.loops.evaluation import evaluate
 from bench.machine.compute import Compute
-from bench.records.record import RunRecord
+from bench.running.observer import Done, Silent
+from bench.running.progress import Reporter
 from bench.running.runner import Runner
 from bench.running.setup import WorkerSetup
-from bench.running.silent import Silent
 from bench.running.suite import Suite
 from bench.running.workplace import Workplace
 from bench.types import Bundle
@@ -28,13 +26,12 @@ def create_runner(setup: WorkerSetup, number: int = 0, bundles: Mapping[str, Bun
         bundles: datasets that were sent along; None if they are to be read below `setup.data_root`.
 
     """
-    sys.path += [str(Path(folder).absolute()) for folder in setup.import_folders]
     suite: Suite = resolve_name(setup.suite)
     with data_warnings(lambda message: None):  # the first process has shown them
         methods = [setup.as_typed(suite.find_method(spelling), spelling) for spelling in setup.methods]
-        sources = [] if bundles else [suite.find_source(name, size=setup.size) for name in setup.datasets]
+        sources = [] if bundles else [suite.find_source(name, size=setup.size, flip=setup.flip) for name in setup.datasets]
     compute = Compute.choose(device=setup.device, precision=setup.precision, threads=setup.threads, number=number)
-    observer = Silent()
+    observer = Reporter(setup.progress) if setup.progress else Silent()
     workplace = Workplace(
         folder=setup.folder,
         compute=compute,
@@ -47,7 +44,7 @@ def create_runner(setup: WorkerSetup, number: int = 0, bundles: Mapping[str, Bun
     return Runner(workplace, observer, setup.labels, setup.force, setup.checkpoints)
 
 
-def run_cell(runner: Runner, spec_json: str) -> RunRecord:
-    """Return the record of a cell, run here; see `Workplace.described`."""
-    [record] = runner.run([runner.workplace.described(spec_json)])
-    return record
+def run_cell(runner: Runner, spec_json: str) -> Done:
+    """Return the outcome of a cell, run here; see `Workplace.described`."""
+    [done] = runner.outcomes([runner.workplace.described(spec_json)])
+    return done

@@ -15,17 +15,18 @@ from bench.errors import UsageError
 from bench.files import is_file
 from bench.sets.arrays import read_arrays as read_arrays
 from bench.sets.arrays import write_arrays as write_arrays
+from bench.sets.condensation import files_beside as files_beside
 from bench.sets.condensation import read_condensation as read_condensation
 from bench.sets.condensation import write_condensation as write_condensation
 from bench.sets.distilled import Distillation as Distillation
 from bench.sets.distilled import DistilledSet as DistilledSet
-from bench.sets.parquet import parquet_files as parquet_files
 from bench.sets.parquet import read_parquet as read_parquet
 from bench.sets.parquet import write_parquet as write_parquet
 from bench.sets.pictures import PICTURES_ABOUT as PICTURES_ABOUT
 from bench.sets.pictures import read_pictures as read_pictures
 from bench.sets.pictures import to_pixels as to_pixels
 from bench.sets.pictures import write_pictures as write_pictures
+from bench.sets.splits import parquet_files as parquet_files
 from bench.sets.tensors import read_tensors as read_tensors
 
 _READERS = {

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError
 from bench.files import atomic, reading
 from bench.lazy import numpy as np
-from bench.sets.distilled import Distillation, DistilledSet, described, learning_rates
+from bench.sets.described import assembled, pair_in
+from bench.sets.distilled import DistilledSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,20 +24,11 @@ def read_arrays(path: Path) -> DistilledSet:
     """
     with reading(path), np.load(path, allow_pickle=False) as file:
         arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    if not {"images", "labels"} <= set(arrays):
+    pair = pair_in(arrays)
+    if pair is None:
         raise UsageError(f"arrays {', '.join(arrays)}; valid: images and labels")
-    images, labels = arrays["images"], arrays["labels"]
-    if images.ndim == 4:
-        images, labels = images[None], labels[None]
     with reading(path):
-        rates = learning_rates(arrays, len(images))
-        return DistilledSet(
-            distillations=tuple(
-                Distillation.of(int(seed), *fields)
-                for seed, *fields in zip(arrays.get("seeds", range(len(images))), images, labels, rates, strict=True)
-            ),
-            **described(arrays),
-        )
+        return assembled([pair] if pair[0].ndim < 5 else list(zip(*pair, strict=True)), arrays)
 
 
 def write_arrays(path: Path, content: DistilledSet) -> None:

@@ -1,23 +1,30 @@
-"""The `.pt` layout of the DatasetCondensation family (DC, DSA, DM and what follows them).
+"""The `.pt` layouts of the DatasetCondensation family (DC, DSA, DM and what follows them).
 
 `{"data": [[images, labels], ...], "accs_all_exps": {network: [accuracy, ...]}}`: a pair of tensors a distillation, and the
-accuracies of all networks trained on them, fractions of 1. The family's codes normalise images by the dataset's mean and
-deviation and write neither down. What we write has both, with seeds, class names and learning rates, under keys of their own.
+accuracies of all networks trained on them, fractions of 1. Others save a pair alone, or in a dictionary, or as MTT does, with
+`labels_best.pt` and `lr_best.pt` beside `images_best.pt`; some append snapshots of one run to the list. The family's codes
+normalise images by the dataset's mean and deviation and write neither down. What we write has both, with seeds, class names and
+learning rates, under keys of their own.
 
-Files are read by `torch.load(weights_only=True)`, which runs no code. It refuses NumPy's scalars, which the family's accuracies
-are, so they are not read; NumPy's own unpickling is never called.
+Files are read by `torch.load(weights_only=True)`, which runs no code. NumPy's own unpickling is never called: `bench.pickles`
+makes its arrays and numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pickle
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.files import atomic, reading
+from bench.files import atomic, is_file, reading
+from bench.lazy import numpy as np
 from bench.lazy import torch
-from bench.sets.distilled import Distillation, DistilledSet, described, learning_rates
+from bench.pickles import NUMPY_ARRAYS, NUMPY_SCALARS, Array
+from bench.sets.described import Pair, assembled, pair_in
+from bench.sets.distilled import DistilledSet
 
 NETWORK_NAMES = {
     "convnet": "ConvNet",
@@ -30,42 +37,94 @@ NETWORK_NAMES = {
 """What the family calls the networks that it has too."""
 
 
-class _Unread:
-    """Takes the place of NumPy's scalars and their types in a pickle: the accuracies of others are not read."""
+class _TensorDataset:
+    """Replaces torch's `TensorDataset` while a file is loaded."""
 
-    def __init__(self, *arguments: object) -> None:
-        """Take what a scalar or a type would be made of, and leave it."""
-
-    def __setstate__(self, state: object) -> None:
-        """Likewise."""
+    tensors: tuple[Any, ...] = ()
 
 
-_STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    (_Unread, "numpy.dtype"),
-    (_Unread, "numpy.core.multiarray.scalar"),  # NumPy 1
-    (_Unread, "numpy._core.multiarray.scalar"),  # NumPy 2
+_REPLACEMENTS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (_TensorDataset, "torch.utils.data.dataset.TensorDataset"),
+    *((replacement, ".".join(name)) for name, replacement in {**NUMPY_ARRAYS, **NUMPY_SCALARS}.items()),
 ]
+
+_VALID = "{'data': [[images, labels], ...]}, [images, labels], or {'images': ..., 'labels': ...}, of tensors or arrays"
 
 
 def read_condensation(path: Path) -> DistilledSet:
     """Return the set in a `.pt` file; raise `UsageError` if it has another layout, or would run code."""
-    with reading(path), torch.serialization.safe_globals(_STAND_INS):
-        payload = torch.load(path, map_location="cpu", weights_only=True)
-    data = payload.get("data") if isinstance(payload, dict) else None
-    if not isinstance(data, list | tuple) or not all(_is_pair(pair) for pair in data):
-        raise UsageError(f"another layout ({type(payload).__name__}); valid: {{'data': [[images, labels], ...]}} with tensors")
-    seeds = payload.get("seeds", range(len(data)))
+    payload = _loaded(path)
+    if isinstance(payload, np.ndarray):
+        payload = {"images": payload} | {name: _loaded(file) for name, file in files_beside(path).items()}
+    pairs = _pairs(payload)
+    if pairs is None:
+        raise UsageError(f"another layout ({_outline(payload)}); valid: {_VALID}")
+    about = payload if isinstance(payload, Mapping) else {}
     with reading(path):
-        with torch.no_grad():
-            rates = learning_rates(payload, len(data))
-        return DistilledSet(
-            distillations=tuple(
-                Distillation.of(int(seed), images.detach().numpy(), labels.detach().numpy(), lr)
-                for seed, (images, labels), lr in zip(seeds, data, rates, strict=True)
-            ),
-            family="mean" not in payload,
-            **described(payload),
-        )
+        return assembled(pairs, about, family="mean" not in about)
+
+
+def files_beside(path: Path) -> dict[str, Path]:
+    """Return the files of the labels and of the learning rate beside one of images, by what they hold."""
+    if not path.name.startswith("images") or path.suffix not in (".pt", ".pth"):
+        return {}
+    names = {name: path.with_name(path.name.replace("images", name, 1)) for name in ("labels", "lr", "syn_lr")}
+    return {name: file for name, file in names.items() if is_file(file)}
+
+
+def _loaded(path: Path) -> Any:
+    """Return what a file holds, with arrays for tensors."""
+    with reading(path), torch.serialization.safe_globals(_REPLACEMENTS):
+        try:
+            return _as_arrays(torch.load(path, map_location="cpu", weights_only=True))
+        except pickle.UnpicklingError as error:
+            match = re.search(r"GLOBAL ([\w.]+)", str(error))
+            if match is None:
+                raise
+            raise UsageError(
+                f"{path} cannot be read: it asks for {match[1]}, which would run code, and was not loaded; valid: {_VALID}"
+            ) from error
+
+
+def _as_arrays(content: Any) -> Any:
+    """Return what a file holds, with arrays for tensors and for what replaced arrays, at any depth."""
+    if isinstance(content, torch.Tensor):
+        content = content.detach()
+        return (content.float() if content.dtype == torch.bfloat16 else content).numpy()
+    if isinstance(content, Array):
+        return content.array
+    if isinstance(content, _TensorDataset):
+        return [_as_arrays(tensor) for tensor in content.tensors]
+    if isinstance(content, Mapping):
+        return {name: _as_arrays(value) for name, value in content.items()}
+    return [_as_arrays(item) for item in content] if isinstance(content, list | tuple) else content
+
+
+def _pairs(payload: Any) -> list[Pair] | None:
+    """Return the images and labels of each distillation; None if the layout has no meaning, or more than one."""
+    if isinstance(payload, Mapping):
+        data = payload.get("data")
+        pair = data if isinstance(data, list) else pair_in(payload)
+        return _pairs(None if pair is None else list(pair))
+    if not isinstance(payload, list):
+        return None
+    if _is_pair(payload):
+        return [(payload[0], np.asarray(payload[1]))]
+    return [(images, np.asarray(labels)) for images, labels in payload] if all(map(_is_pair, payload)) else None
+
+
+def _is_pair(pair: object) -> bool:
+    """Return whether something is images and as many labels."""
+    if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], np.ndarray) or pair[0].ndim < 3:
+        return False
+    return isinstance(pair[1], np.ndarray | list) and np.ndim(pair[1]) in (1, 2) and len(pair[1]) == len(pair[0])
+
+
+def _outline(content: Any) -> str:
+    """Return what a file holds, in a few words."""
+    if isinstance(content, dict) and list(content) == ["images"]:
+        return "images alone"
+    return type(content).__name__
 
 
 def write_condensation(path: Path, content: DistilledSet) -> None:
@@ -86,7 +145,3 @@ def write_condensation(path: Path, content: DistilledSet) -> None:
         payload["lr"] = list(content.lrs)
     with atomic(path) as temporary:
         torch.save(payload, temporary)
-
-
-def _is_pair(pair: object) -> bool:
-    return isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(item, torch.Tensor) for item in pair)

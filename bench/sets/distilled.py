@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _SUM_TOLERANCE = 1e-3
 """By how much the probabilities of an image may differ from 1 in sum: files hold them in half precision too."""
+
+_CHANNELS = (1, 3)
+"""The numbers of channels by which `[N, H, W, channels]` is told from `[N, channels, H, W]`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +45,9 @@ class Distillation:
 
         Args:
             seed: its number.
-            images: floats of any precision, or uint8, `[N, channels, H, W]`.
-            labels: whole numbers `[N]`, or probabilities `[N, classes]`.
+            images: floats of any precision, or uint8, `[N, channels, H, W]`, `[N, H, W, channels]`, or grey `[N, H, W]`.
+            labels: whole numbers of any type, `[N]`, `[N, 1]` or of one class a row `[N, classes]`, or probabilities
+                `[N, classes]`.
             lr: a learning rate, or None.
 
         """
@@ -77,8 +81,11 @@ class DistilledSet:
         dataset: which dataset they were distilled from, if it is named.
         accuracies: test accuracy in percent of each network that was trained on them, by architecture.
         details: what else is said, for readers: numbers and texts.
+        folders: the names of its class folders in the order of labels, if it has some.
         by_name: whether only the names of the classes, not their numbers, say what a label means.
-        family: whether the file has the layout of the DatasetCondensation family, and names no mean.
+        family: whether the file has a layout of the DatasetCondensation family, and names no mean.
+        names_seeds: whether it says which seed a distillation is of; if not, several may be snapshots of one run.
+        remarks: what a reader of the accuracies has to know of how it was read.
 
     """
 
@@ -89,8 +96,11 @@ class DistilledSet:
     dataset: str = ""
     accuracies: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
     by_name: bool = False
     family: bool = False
+    names_seeds: bool = True
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `UsageError` if the distillations are not alike, or what is said contradicts them."""
@@ -152,6 +162,12 @@ class DistilledSet:
         return bool(self.distillations[0].images.dtype == np.uint8)
 
     @cached_property
+    def is_grey(self) -> bool:
+        """Whether its three channels are the same, as those of a grey picture that was saved as RGB are."""
+        alike = self.shape[0] == 3 and len(set(self.mean)) < 2 and len(set(self.std)) < 2
+        return alike and all((each.images == each.images[:, :1]).all() for each in self.distillations)
+
+    @cached_property
     def digest(self) -> str:
         """A hash of the images, labels, learning rates, and what decides how they are read: 16 hexadecimal digits."""
         digest = hashlib.sha256(repr((self.mean, self.std, self.by_name and self.classes)).encode())
@@ -163,38 +179,11 @@ class DistilledSet:
         return digest.hexdigest()[:16]
 
 
-def described(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a file says of its set, as arguments of `DistilledSet`; empty values for what it does not say."""
-    return {
-        "classes": tuple(map(str, about.get("classes", ()))),
-        "mean": tuple(map(float, about.get("mean", ()))),
-        "std": tuple(map(float, about.get("std", ()))),
-        "dataset": str(about.get("dataset", "")),
-    }
-
-
-def learning_rates(about: Mapping[str, Any], count: int) -> Sequence[float | None]:
-    """Return the learning rate of each distillation that a file names as `lr` or `syn_lr`; None each if it names none.
-
-    Args:
-        about: what the file says: one number for all distillations, or one of each.
-        count: the number of distillations.
-
-    Raises:
-        UsageError: if there are more or fewer numbers.
-
-    """
-    value = about.get("lr", about.get("syn_lr"))
-    if value is None:
-        return [None] * count
-    rates: list[float] = np.asarray(value, dtype=np.float64).reshape(-1).tolist()
-    if len(rates) not in (1, count):
-        raise UsageError(f"{len(rates)} learning rates of {count} distillations; valid: one of each, or one of all")
-    return rates * count if len(rates) < count else rates
-
-
 def _images(images: NDArray[Any]) -> NDArray[Any]:
-    """Return images as float32 or uint8; raise `UsageError` if they are neither."""
+    """Return images as float32 or uint8 `[N, channels, H, W]`; raise `UsageError` if they are neither."""
+    images = images[:, None] if images.ndim == 3 else images
+    if images.ndim == 4 and images.shape[1] not in _CHANNELS and images.shape[3] in _CHANNELS:
+        images = images.transpose(0, 3, 1, 2)
     if images.ndim != 4 or not images.size:
         raise UsageError(f"images of shape {images.shape}; valid: [images, channels, height, width]")
     if images.dtype == np.uint8:
@@ -208,6 +197,12 @@ def _images(images: NDArray[Any]) -> NDArray[Any]:
 
 def _labels(labels: NDArray[Any]) -> NDArray[Any]:
     """Return labels as int64, or probabilities as float32; raise `UsageError` if they are neither."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and labels.dtype.kind in "iub" and (labels.astype(np.int64).sum(1) == 1).all() and labels.min() >= 0:
+        labels = labels.argmax(1)
+    if labels.ndim == 1 and labels.dtype.kind == "f" and (labels == np.round(labels)).all():
+        labels = labels.astype(np.int64)
     if labels.ndim == 1 and labels.dtype.kind in "iu":
         if labels.size and int(labels.min()) < 0:
             raise UsageError(f"label {labels.min()}; valid: numbers of classes, from 0")
@@ -233,4 +228,5 @@ def _check_balance(distillation: Distillation, classes: int) -> None:
         return
     counts = np.bincount(distillation.labels, minlength=classes)
     if len(counts) != classes or counts.min() != counts.max():
-        raise UsageError(f"classes of {counts.min()} to {counts.max()} images; valid: as many images of each class")
+        few = f"classes of {counts.min()} to {counts.max()} images, the fewest of label {counts.argmin()}"
+        raise UsageError(f"{few}; valid: as many images of each class, and labels from 0")

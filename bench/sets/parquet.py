@@ -9,13 +9,16 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.files import atomic, is_file, reading
-from bench.lazy import PIL, pyarrow
+from bench.files import atomic, reading
 from bench.lazy import numpy as np
-from bench.sets.distilled import Distillation, DistilledSet, described, learning_rates
+from bench.lazy import pyarrow
+from bench.sets.described import assembled
+from bench.sets.distilled import DistilledSet
+from bench.sets.encoded import decoded, stacked
+from bench.sets.splits import parquet_of_set
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,37 +28,42 @@ IMAGE_COLUMNS = ("image", "img", "images")
 LABEL_COLUMNS = ("soft_label", "label", "labels")
 """The columns that are looked for, in this order: soft labels count before hard ones."""
 
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-"""The formats of encoded images that are opened: Pillow starts other programs for some."""
-
 _KEY = b"distilled_set"
 """The key of our metadata in the schema."""
 
 
-def parquet_files(folder: Path) -> list[Path]:
-    """Return the Parquet files in a folder, or below it in `data/`, where the Hub has them too."""
-    return sorted(path for path in (*folder.glob("*.parquet"), *folder.glob("data/*.parquet")) if is_file(path))
-
-
 def read_parquet(path: Path) -> DistilledSet:
-    """Return the set in a Parquet file, or in those of a folder; raise `UsageError` if it has no such columns."""
-    files = parquet_files(path) if path.is_dir() else [path]
+    """Return the set in a Parquet file, or in those of a folder; raise `UsageError` if it has no such columns.
+
+    Of files, or rows with a column `split`, of several splits, those for training are read.
+    """
+    files, remarks = parquet_of_set(path) if path.is_dir() else ([path], ())
     with reading(path):
-        tables = [pyarrow.parquet.read_table(file) for file in files]
-        table = pyarrow.concat_tables(tables)
+        table = pyarrow.concat_tables([pyarrow.parquet.read_table(file) for file in files])
+        table, more = _training_rows(table)
     image_column, label_column = (_column(table, names) for names in (IMAGE_COLUMNS, LABEL_COLUMNS))
     with reading(path):
         about = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
-        images, labels = _images(table[image_column]), _array(table[label_column])
+        (images, lossy), labels = _images(table[image_column]), _labels(table[label_column])
         seeds = _array(table["seed"]) if "seed" in table.column_names else np.zeros(len(labels), int)
-        order = dict.fromkeys(seeds.tolist())
-        rates = zip(order, learning_rates(about, len(order)), strict=True)
-        return DistilledSet(
-            distillations=tuple(
-                Distillation.of(int(seed), images[seeds == seed], labels[seeds == seed], lr) for seed, lr in rates
-            ),
-            **described({"classes": _class_names(table, label_column)} | about),
+        order = list(dict.fromkeys(seeds.tolist()))
+        return assembled(
+            [(images[seeds == seed], labels[seeds == seed]) for seed in order],
+            {"classes": _class_names(table, label_column)} | about,
+            seeds=order,
+            remarks=(*remarks, *more, *lossy),
         )
+
+
+def _training_rows(table: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+    """Return the rows of the training split, if a column `split` names several, and what is left out."""
+    splits = pyarrow.compute.unique(table["split"]).to_pylist() if "split" in table.column_names else []
+    if len(splits) < 2:
+        return table, ()
+    if "train" not in splits:
+        raise UsageError(f"a column split with {splits}; valid: rows of one split, or some of 'train'")
+    rows = table.filter(pyarrow.compute.equal(table["split"], "train"))
+    return rows, (f"its rows of the split 'train' are read, {len(rows)} of {len(table)}",)
 
 
 def write_parquet(path: Path, content: DistilledSet) -> None:
@@ -106,11 +114,27 @@ def _column(table: pa.Table, names: tuple[str, ...]) -> str:
     raise UsageError(f"columns {', '.join(table.column_names)}; valid: a column {' or '.join(names)}")
 
 
-def _images(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Return a column of nested lists, or of encoded images, as `[N, channels, H, W]`."""
-    if pyarrow.types.is_struct(column.type):
-        return np.stack([decoded(io.BytesIO(cell["bytes"])) for cell in column.to_pylist()])
-    return _array(column)
+def _images(column: pa.ChunkedArray) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return a column of nested lists, or of encoded images, as `[N, channels, H, W]`, and what has to be said of it."""
+    if not (pyarrow.types.is_struct(column.type) or pyarrow.types.is_binary(column.type)):
+        return _array(column), ()
+    pictures = []
+    for row, cell in enumerate(column.to_pylist()):
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        if not content:
+            what = f"the path {cell['path']!r} and no image" if isinstance(cell, dict) and cell.get("path") else "no image"
+            raise UsageError(f"row {row} has {what}; valid: an encoded image in each row")
+        pictures.append(decoded(io.BytesIO(content)))
+    return stacked(pictures)
+
+
+def _labels(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Return a column of labels: numbers, probabilities, or names of classes."""
+    if not pyarrow.types.is_string(column.type):
+        return _array(column)
+    if column.null_count:
+        raise UsageError("a column has empty cells; valid: a value in each")
+    return np.asarray(column.to_pylist())
 
 
 def _array(column: pa.ChunkedArray) -> NDArray[Any]:
@@ -126,15 +150,6 @@ def _array(column: pa.ChunkedArray) -> NDArray[Any]:
         raise UsageError("a column has empty cells; valid: a value in each")
     array: NDArray[Any] = values.to_numpy(zero_copy_only=False).reshape(shape)
     return array
-
-
-def decoded(stream: IO[bytes]) -> NDArray[Any]:
-    """Return the pixels of an encoded image, uint8 `[channels, H, W]`: one channel if it is grey, else three."""
-    with PIL.Image.open(stream, formats=IMAGE_FORMATS) as image:
-        if image.mode not in ("L", "RGB"):
-            raise UsageError(f"an image of Pillow's mode {image.mode}; valid: L (grey) or RGB, 8 bits a channel")
-        pixels = np.asarray(image)
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _class_names(table: pa.Table, label_column: str) -> tuple[str, ...]:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.files import is_file, reading
+from bench.files import is_file, is_stray, reading
 from bench.lazy import PIL
 from bench.lazy import numpy as np
-from bench.sets.distilled import Distillation, DistilledSet, described, learning_rates
-from bench.sets.parquet import decoded
+from bench.sets.described import Pair, assembled, in_order_of_labels
+from bench.sets.distilled import DistilledSet
+from bench.sets.encoded import SUFFIXES, decoded, stacked
+from bench.sets.splits import training_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,38 +28,37 @@ PICTURES_ABOUT = "distilled_set.json"
 """The file beside the folders of seeds that says what the set is."""
 
 _SEED = re.compile(r"seed-(\d+)")
-_NUMBERED = re.compile(r"(\d+)([^\d].*)?")
-_SUFFIXES = (".png",)
 
 
 def read_pictures(path: Path) -> DistilledSet:
     """Return the set in a folder of `seed-N/CLASS/*.png`, or, for one distillation, of `CLASS/*.png`.
 
-    Class folders are numbered from 0, as in `00-airplane`, or else named like the classes of the dataset.
+    Class folders are named like the classes of the dataset, or numbered from 0, as in `00-airplane`. Hidden files and folders
+    are passed over. Of a folder that has splits, the training split is read.
 
     Raises:
-        UsageError: if there is no such picture, or only some class folders are numbered.
+        UsageError: if there is no such picture, or class folders differ between seeds.
 
     """
-    folders = {int(match[1]): entry for entry in _folders(path) if (match := _SEED.fullmatch(entry.name))}
-    folders = folders or {0: path}
-    labels = {seed: _labels(_folders(folder)) for seed, folder in sorted(folders.items())}
-    names = [[folder.name for folder in of_seed] for of_seed in labels.values()]
+    root, remarks = training_folder(path)
+    folders = {int(match[1]): entry for entry in _folders(root) if (match := _SEED.fullmatch(entry.name))}
+    names = [tuple(entry.name for entry in _folders(folder)) for _, folder in sorted((folders or {0: root}).items())]
     if any(other != names[0] for other in names):
         raise UsageError(f"class folders differ between seeds: {names[0]} and {names[-1]}; valid: the same in each")
-    about: dict[str, Any] = {}
+    if not names[0]:
+        raise UsageError("class folders none; valid: CLASS/*.png, named like the classes or numbered from 0, as in 00-airplane")
+    classes, by_name = in_order_of_labels(names[0])
+    pairs, about = list[Pair](), dict[str, Any]()
+    for _, folder in sorted((folders or {0: root}).items()):
+        pair, more = _images_and_labels([folder / name for name in classes])
+        pairs.append(pair)
+        remarks += more
     if is_file(path / PICTURES_ABOUT):
         with reading(path / PICTURES_ABOUT):
             about = json.loads((path / PICTURES_ABOUT).read_text(encoding="utf-8"))
-    rates = learning_rates(about, len(labels))
-    by_name = not all(_NUMBERED.fullmatch(name) for name in names[0])
-    return DistilledSet(
-        distillations=tuple(_distillation(*seed, lr) for seed, lr in zip(labels.items(), rates, strict=True)),
-        by_name=by_name,
-        **described(
-            {name: about.get(name, "") for name in ("classes", "dataset")} | ({"classes": names[0]} if by_name else {})
-        ),
-    )
+    about = {name: about[name] for name in ("classes", "dataset", "lr") if name in about}  # pictures are not normalised
+    remarks = tuple(dict.fromkeys(remarks))
+    return assembled(pairs, about, seeds=sorted(folders or {0}), folders=classes, by_name=by_name, remarks=remarks)
 
 
 def write_pictures(folder: Path, content: DistilledSet) -> float:
@@ -98,30 +99,21 @@ def _channels(values: tuple[float, ...]) -> NDArray[Any]:
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir())
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not is_stray(Path(entry.name)))
 
 
-def _labels(folders: list[Path]) -> dict[Path, int]:
-    """Return the label of each class folder: its number, or if none is numbered, its index."""
-    numbers = [match for folder in folders if (match := _NUMBERED.fullmatch(folder.name))]
-    labels = [int(match[1]) for match in numbers] or list(range(len(folders)))
-    if len(labels) != len(folders) or sorted(labels) != list(range(len(folders))) or not folders:
-        names = ", ".join(folder.name for folder in folders) or "none"
-        raise UsageError(f"class folders {names}; valid: all numbered from 0, as in 00-airplane, or all named like the classes")
-    return dict(sorted(zip(folders, labels, strict=True), key=lambda pair: pair[1]))
-
-
-def _distillation(seed: int, folders: dict[Path, int], lr: float | None) -> Distillation:
-    images, labels = [], []
-    for folder, label in folders.items():
-        files = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in _SUFFIXES and is_file(entry))
+def _images_and_labels(folders: list[Path]) -> tuple[Pair, tuple[str, ...]]:
+    """Return the pictures in class folders, each with the index of its folder, and what has to be said of them."""
+    pictures, labels = [], []
+    for label, folder in enumerate(folders):
+        files = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in SUFFIXES)
+        files = [file for file in files if not is_stray(Path(file.name)) and is_file(file)]
         if not files:
-            raise UsageError(f"{folder} holds no picture; valid: *.png in each class folder")
+            kind = "folders and no picture" if _folders(folder) else "no picture"
+            raise UsageError(f"{folder} holds {kind}; valid: *.png in each class folder")
         for file in files:
             with reading(file), file.open("rb") as stream:
-                images.append(decoded(stream))
+                pictures.append(decoded(stream))
             labels.append(label)
-    shapes = sorted({image.shape for image in images})
-    if len(shapes) > 1:
-        raise UsageError(f"pictures of shapes {shapes[0]} and {shapes[1]}; valid: one shape, [channels, height, width]")
-    return Distillation.of(seed, np.stack(images), np.asarray(labels), lr)
+    images, remarks = stacked(pictures)
+    return (images, np.asarray(labels)), remarks

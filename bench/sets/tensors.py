@@ -8,7 +8,8 @@ from pathlib import Path
 from bench.errors import UsageError
 from bench.files import reading
 from bench.lazy import safetensors
-from bench.sets.distilled import Distillation, DistilledSet, described, learning_rates
+from bench.sets.described import assembled, described, pair_in
+from bench.sets.distilled import DistilledSet
 
 
 def read_tensors(path: Path, *, seed: int = 0) -> DistilledSet:
@@ -24,14 +25,11 @@ def read_tensors(path: Path, *, seed: int = 0) -> DistilledSet:
     """
     with reading(path), safetensors.safe_open(path, framework="np") as file:
         metadata = {name: _value(content) for name, content in (file.metadata() or {}).items()}
-        if not {"images", "labels"} <= set(file.keys()):
+        pair = pair_in({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  (it is no dictionary)
+        if pair is None:
             raise UsageError(f"tensors {', '.join(file.keys())}; valid: images and labels")
-        (lr,) = learning_rates(metadata, 1)
-        return DistilledSet(
-            distillations=(Distillation.of(seed, file.get_tensor("images"), file.get_tensor("labels"), lr),),
-            details={name: value for name, value in metadata.items() if name not in {*described({}), "lr"}},
-            **described(metadata),
-        )
+        details = {name: value for name, value in metadata.items() if name not in {*described({}), "lr"}}
+        return assembled([pair], metadata, seeds=[seed], details=details)
 
 
 def _value(content: str) -> object:

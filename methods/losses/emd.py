@@ -13,7 +13,7 @@ from bench.cells.settings import Count
 from bench.errors import DistillationError
 from bench.lazy import numpy as np
 from bench.lazy import ot, torch
-from bench.machine.threads import map_classes
+from bench.machine.threads import side_by_side
 from methods.losses.distances import euclidean
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ExactTransport(FeatureLoss):
         costs = cost.detach().to("cpu", torch.float64).numpy()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # POT's log has the same message
-            plans = map_classes(self._plan, costs)  # the solver releases the interpreter's lock
+            plans = side_by_side(self._plan, costs)  # the solver releases the interpreter's lock
         plan = torch.stack([torch.from_numpy(class_plan) for class_plan in plans]).to(cost)  # [C, n, m]
         return (plan * cost).sum((1, 2))
 

@@ -1,73 +1,36 @@
 """A distilled set of anybody's, `set:PATH`, evaluated under this suite's protocol beside its own methods.
 
 The set is a file or folder in one of the forms of `bench.sets`. It has the cells of its own IPC, on the dataset that its images
-fit. Seed `s` takes the distillation of that number. Images are brought from their own normalisation to the dataset's. If each
-distillation carries a learning rate, `--set eval.lr=own` trains with it.
+fit. Seed `s` takes the distillation of that number. Images are brought from their own normalisation to the dataset's, labels to
+its classes. If each distillation carries a learning rate, `--set eval.lr=own` trains with it.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BeforeValidator, Field
+from typing import TYPE_CHECKING, Any
 
 from bench.cells.method import Method
-from bench.cells.settings import Settings, Valid
-from bench.errors import UsageError
-from bench.files import DataWarning
-from bench.lazy import torch
-from bench.loops.images import normalise
-from bench.sets import DistilledSet, read_set
-from bench.types import SyntheticSet
+from bench.cells.settings import Settings
+from bench.errors import UsageError, listed
+from bench.files import DataWarning, user_path
+from bench.sets import DistilledSet, files_beside, read_set
+from bench.types import Bundle
+from methods.outside.doubts import normalisation_doubt, permutation
+from methods.outside.imported import Released, distillation, entries_of, evaluated, grey_shape, names_of, order_of
+from methods.outside.labels import Matching, mapped, matching
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bench.cells.task import Task
-    from bench.types import Bundle, Shaped
+    from bench.cells.spec import RunSpec
+    from bench.types import Shaped
 
 PREFIX = "set:"
 """With what the spelling of a set on the command line begins, and the name of its method."""
-
-_NUMBERS = "a number for each channel, with commas between"
-
-
-def _as_numbers(values: object) -> object:
-    """Return the numbers that were typed; raise `ValueError` if one is no number."""
-    if not isinstance(values, tuple):
-        return values
-    try:
-        numbers = tuple(map(float, values))
-    except ValueError:
-        numbers = (math.nan,)
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"valid: {_NUMBERS}")
-    return numbers
-
-
-Numbers = Annotated[tuple[float, ...], Valid(_NUMBERS), BeforeValidator(_as_numbers)]
-
-
-class Released(Settings):
-    """What a file does not say, or says wrongly."""
-
-    mean: Numbers | None = Field(
-        default=None,
-        description="Mean of each channel, pixel / 255 = image * std + mean, 0 for images from 0 to 1; none for the file's.",
-    )
-    std: Numbers | None = Field(
-        default=None, description="Deviation of each channel, likewise, 1 for images from 0 to 1; none for the file's."
-    )
-    dataset: str | None = Field(
-        default=None, exclude=True, description="Dataset of the run that the set belongs to; it decides no number."
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +66,28 @@ class ReleasedSet(Method):
         if content.ipc not in ipcs:
             asked = ",".join(map(str, ipcs))
             raise UsageError(f"--ipc {asked}: {self.spelling!r} has {content.ipc} images a class; valid: --ipc {content.ipc}")
-        missing = [seed for seed in seeds if seed not in content.seeds]
-        if missing:
-            valid = ",".join(map(str, content.seeds))
-            raise UsageError(f"--seeds: {self.spelling!r} has no distillation of seed {missing[0]}; valid: --seeds {valid}")
+        self._check_entry(seeds, settings)
         self._check_normalisation(settings)
+        self._check_images(settings)
         for assumed in dict.fromkeys(line for source in fitting for line in self.assumptions(source, settings)):
             warnings.warn(f"{self.spelling!r}: {assumed}", DataWarning, stacklevel=2)
+
+    def check_data(self, spec: RunSpec, bundle: Bundle) -> None:
+        """Warn if labels look permuted beside the images of a dataset."""
+        super().check_data(spec, bundle)
+        for doubt in self._doubts(bundle, spec.settings):
+            warnings.warn(f"{self.spelling!r}: {doubt}", DataWarning, stacklevel=2)
+
+    def settings_on(self, source: Shaped, settings: Released) -> Released:
+        """Return the settings with the classes that labels mean on a dataset, if the hash of the set does not say them."""
+        content, order = self.content, self._matching(source).order
+        if (
+            settings.labels
+            or order == tuple(range(len(order)))
+            or (content.by_name and set(names_of(content)) == set(source.classes))
+        ):
+            return settings
+        return settings.changed(labels=order)
 
     def spelled_at(self, path: Path) -> str:
         """Return how the command line names the set when it is at `path`."""
@@ -121,14 +99,16 @@ class ReleasedSet(Method):
         dataset = settings.dataset or content.dataset
         if dataset and dataset != source.name:
             return f"it was distilled from {dataset!r}, not {source.name!r}"
-        if content.shape != source.shape:
+        if source.shape not in (content.shape, grey_shape(content)):
             sizes = ["x".join(map(str, shape)) for shape in (content.shape, source.shape)]
             return f"its images are {sizes[0]} (channels, height, width), those of {source.name!r} {sizes[1]}"
         if content.class_count != count:
             return f"its labels are of {content.class_count} classes, {source.name!r} has {count}"
-        if content.by_name and set(content.classes) != set(source.classes):
-            names = ", ".join(sorted(set(content.classes) - set(source.classes)))
-            return f"its class folders {names} are neither numbered, as in 00-name, nor classes of {source.name!r}"
+        if settings.labels is None and (unmatched := self._matching(source).unmatched):
+            names = listed(sorted(unmatched))
+            if content.by_name:
+                return f"its class folders {names} are neither numbered, as in 00-name, nor classes of {source.name!r}"
+            return f"its classes {names} are none of {source.name!r}, and the names of others take the classes of their numbers"
         return ""
 
     def _check_normalisation(self, settings: Released) -> None:
@@ -151,18 +131,93 @@ class ReleasedSet(Method):
                 f"valid: {owner}.mean=... {owner}.std=..., for example 0 and 1 for images from 0 to 1"
             )
 
+    def _check_entry(self, seeds: Sequence[int], settings: Released) -> None:
+        """Raise `UsageError` if the file lacks an entry that is asked for, or that of a seed."""
+        content, owner = self.content, f"--set {self.name}.entry"
+        count = len(content.distillations)
+        if isinstance(settings.entry, int) and settings.entry >= count:
+            raise UsageError(
+                f"{owner}={settings.entry}: {self.spelling!r} has {count} entries; valid: 0 to {count - 1}, or last"
+            )
+        missing = [] if settings.entry is not None else [seed for seed in seeds if seed not in content.seeds]
+        if missing:
+            valid = f"--seeds {','.join(map(str, content.seeds))}, or {owner}=last for one entry for every seed"
+            raise UsageError(f"--seeds: {self.spelling!r} has no distillation of seed {missing[0]}; valid: {valid}")
+
+    def _check_images(self, settings: Released) -> None:
+        """Raise `UsageError` if images cannot be cut as is asked for, or labels are of other classes."""
+        content, owner = self.content, f"--set {self.name}"
+        height, width = content.shape[1:]
+        if height % settings.factor or width % settings.factor:
+            valid = [str(size) for size in range(1, min(height, width) + 1) if not (height % size or width % size)]
+            what = f"images of {height}x{width} are not cut into {settings.factor} x {settings.factor} of one size"
+            raise UsageError(f"{owner}.factor={settings.factor}: {what}; valid: {', '.join(valid)}")
+        if settings.labels is not None and len(settings.labels) != content.class_count:
+            raise UsageError(f"{owner}.labels: {len(settings.labels)} classes; valid: {content.class_count}, one of each label")
+
+    def _matching(self, source: Shaped) -> Matching:
+        """Return which classes of a dataset the labels mean."""
+        aliases = dict(getattr(source, "aliases", ()))
+        return matching(names_of(self.content), source.classes, aliases, numbered=not self.content.by_name)
+
     def assumptions(self, source: Shaped, settings: Released) -> Iterator[str]:
-        """Yield what the file does not say: the normalisation, or what its classes are on this dataset."""
-        content = self.content
-        if content.family and settings.mean is None:
+        """Yield what the file does not say, and what looks wrong: normalisation, entries, what its classes are on a dataset."""
+        content, owner = self.content, f"--set {self.name}"
+        if content.family and settings.mean is None and not content.in_pixels:
             yield (
                 "the file says no mean and deviation; those of the dataset are taken, as is usual in the DatasetCondensation "
-                f"family (--set {self.name}.mean=... and .std=... name others)"
+                f"family ({owner}.mean=... and .std=... name others)"
             )
-        names = zip(content.classes, source.classes, strict=True) if content.classes else ()
-        other = next((pair for pair in names if set(content.classes) != set(source.classes) and pair[0] != pair[1]), None)
-        if other is not None:
-            yield f"it calls a class {other[0]!r} that {source.name!r} calls {other[1]!r}; labels are taken by number"
+        mean, std = settings.mean or content.mean, settings.std or content.std
+        usual = getattr(source, "mean", ()), getattr(source, "std", ())
+        doubt = normalisation_doubt(content, *((mean, std) if mean else usual), said=bool(mean))
+        yield from content.remarks
+        if doubt:
+            yield doubt if content.in_pixels else f"{doubt}; {owner}.mean=... and .std=... name others"
+        yield from self._entries(settings)
+        if settings.factor > 1:
+            images = content.ipc * settings.factor**2
+            yield (
+                f"each image is cut into {settings.factor} x {settings.factor}, which are enlarged: networks are trained on "
+                f"{images} images a class"
+            )
+        yield from self._by_number(source, settings)
+        if isinstance(source, Bundle):
+            yield from self._doubts(source, settings)
+
+    def _entries(self, settings: Released) -> Iterator[str]:
+        """Yield which entry of the file a seed takes, if that is not said by the file."""
+        content, count = self.content, len(self.content.distillations)
+        if settings.entry is not None:
+            number = count - 1 if settings.entry == "last" else settings.entry
+            yield f"every seed takes entry {number} of 0 to {count - 1}, so ± is between networks trained on the same images"
+        elif not content.names_seeds:
+            yield (
+                f"the file names no seeds and has {count} entries, which may be distillations or snapshots of one run: seed s "
+                f"takes entry s, from 0 (--set {self.name}.entry=last, or a number, takes that one for every seed)"
+            )
+
+    def _by_number(self, source: Shaped, settings: Released) -> Iterator[str]:
+        """Yield the labels that no name explains."""
+        names, match = names_of(self.content), self._matching(source)
+        if match.by_number and settings.labels in (None, match.order):
+            first = match.by_number[0]
+            said = f"it calls a class {names[first]!r} that {source.name!r} calls {source.classes[match.order[first]]!r}"
+            mapping = mapped(names, match.by_number, match.order, source.classes)
+            yield f"{said}; labels are taken by number: {mapping}"
+
+    def _doubts(self, bundle: Bundle, settings: Any) -> Iterator[str]:
+        """Yield that labels look permuted, and how."""
+        content, classes = self.content, bundle.classes
+        for each in entries_of(content, settings):
+            images, labels = evaluated(content, each, settings, bundle)
+            best = permutation(images, labels, bundle)
+            if best is not None:
+                moved = [label for label, other in enumerate(best) if label != other]
+                seen = f"by the nearest class mean of real images, {mapped(classes, moved, best, classes)}"
+                remedy = ",".join(str(best[label]) for label in settings.labels or order_of(content, classes))
+                yield f"its labels look permuted: {seen}; if so, --set {self.name}.labels={remedy}"
+                return
 
 
 def released_method(spelling: str) -> ReleasedSet:
@@ -172,7 +227,7 @@ def released_method(spelling: str) -> ReleasedSet:
         spelling: `set:PATH`, a file or folder in one of the forms of `bench.sets`.
 
     """
-    path = Path(spelling.removeprefix(PREFIX))
+    path = user_path(spelling.removeprefix(PREFIX))
     try:
         content = read_set(path)
     except UsageError as error:
@@ -188,53 +243,8 @@ def released_method(spelling: str) -> ReleasedSet:
         code=content.digest,
         learns_lr=bool(content.lrs),
         content=content,
-        files=(path,),
+        files=(path, *files_beside(path).values()),
     )
-
-
-def distillation(content: DistilledSet, task: Task) -> SyntheticSet:
-    """Return the distillation of the cell's seed, in the dataset's normalised units, with its labels and learning rate."""
-    distilled, device, settings = content.distillations[content.seeds.index(task.spec.seed)], task.compute.device, task.settings
-    images, labels = torch.from_numpy(distilled.images), torch.from_numpy(distilled.labels)
-    if content.in_pixels:
-        images = normalise(images, task.bundle)
-    else:
-        images = renormalised(images, settings.mean or content.mean, settings.std or content.std, task.bundle)
-    labels = _in_order_of(task.bundle.classes, labels, content.classes)
-    return SyntheticSet(images.to(device), labels.to(device), lr=distilled.lr)
-
-
-def _in_order_of(classes: Sequence[str], labels: Tensor, own: Sequence[str]) -> Tensor:
-    """Return labels in the order of a dataset's classes.
-
-    Args:
-        classes: the dataset's.
-        labels: `[N]`, or probabilities `[N, classes]`, in the order of the file.
-        own: the classes that the file names, in its order; if they are not those of the dataset, its order is the dataset's.
-
-    """
-    if set(own) != set(classes):
-        return labels
-    order = torch.tensor([classes.index(name) for name in own])  # of the file's label -> the dataset's
-    return torch.empty_like(labels).index_copy_(1, order, labels) if labels.dim() == 2 else order[labels]
-
-
-def renormalised(images: Tensor, mean: Sequence[float], std: Sequence[float], bundle: Bundle) -> Tensor:
-    """Return images in the normalised units of a dataset; they stay bit-equal if they have these already.
-
-    Args:
-        images: float32 `[N, channels, H, W]`.
-        mean: of each channel, by which they were normalised; empty for the dataset's own.
-        std: likewise.
-        bundle: the dataset.
-
-    """
-    if not mean or (tuple(mean), tuple(std)) == (bundle.mean, bundle.std):
-        return images
-    shift, scale, own_mean, own_std = (
-        torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (mean, std, bundle.mean, bundle.std)
-    )
-    return ((images.double() * scale + shift - own_mean) / own_std).float()
 
 
 def _typed(values: Any) -> str:

@@ -5,55 +5,59 @@
 
 from __future__ import annotations
 
-import ast
 import copy
-import hashlib
-import importlib.machinery
-import importlib.util
 import inspect
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from importlib.machinery import all_suffixes
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, cast, get_type_hints
 
 from pydantic import create_model
 from pydantic.fields import FieldInfo
 
 from bench.cells.loss import FeatureLoss, declared_state, is_stateless
-from bench.cells.method import FeatureMatching
+from bench.cells.method import FeatureMatching, smallest_class
 from bench.cells.settings import is_setting
 from bench.errors import UsageError, unknown
-from bench.files import DataWarning
+from bench.files import DataWarning, user_path
 from bench.lazy import torch
-from bench.types import ContextObjective, LossContext, Objective
+from bench.types import Bundle, ContextObjective, LossContext, Objective, Shaped
+from methods.outside.beside import UserFile
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-_SUITE = ("bench", "methods", "datasets", "reports", "run_all")
-"""Modules of these names are the suite's own, whatever is beside a user's file. Records name the suite's code separately."""
-
+    from bench.cells.spec import RunSpec
+    from bench.cells.task import Task
+    from bench.types import SyntheticSet
 
 _UNDECLARED = (
     "the loss does not declare what it keeps from step to step, so its cells begin anew after an interruption; "
     "valid: the base class bench.StatefulLoss with add_state, or the decorator bench.by_class for a loss that keeps nothing"
 )
 
+_OTHER_IPCS = (2, 10)
+"""IPCs that a refusal may propose."""
+
 
 class UserLoss(FeatureLoss):
-    """The settings of a user's loss. `_function` is the user's callable; its options are fields of a subclass made for it."""
+    """The settings of a user's loss: its options are fields of a subclass made for it. `_file` defines `_function`."""
 
     _function: ClassVar[Callable[..., Any]]
+    _file: ClassVar[UserFile]
 
     def for_cell(self) -> Objective | ContextObjective:
         """Return the user's loss with its options set: a new instance of a class, or the function."""
         options: dict[str, Any] = {name: value for name, value in self if name not in FeatureLoss.model_fields}
         function: Any = type(self)._function
         # An object may keep state, so each cell has a copy; copying a function gives the function itself.
-        loss = function(**options) if inspect.isclass(function) else partial(copy.deepcopy(function), **options)
+        with self._file.first():
+            loss = function(**options) if inspect.isclass(function) else partial(copy.deepcopy(function), **options)
         return cast("Objective | ContextObjective", loss)
 
     def __call__(self, real: Tensor, syn: Tensor, *, generator: Generator) -> Tensor:
@@ -63,7 +67,40 @@ class UserLoss(FeatureLoss):
         return value
 
 
-def user_method(spelling: str) -> FeatureMatching:
+@dataclass(frozen=True, kw_only=True)
+class UserMatching(FeatureMatching):
+    """The method of a user's loss; `file` is the one that has it."""
+
+    file: UserFile
+
+    def check(self, sources: Sequence[Shaped], ipcs: Sequence[int], seeds: Sequence[int], settings: Any) -> None:
+        """Raise `UsageError` if the loss is no number with as many synthetic images a class as an IPC of the grid."""
+        with self.file.first():
+            problems = {ipc: problem_of(settings, real=ipc + 2, syn=ipc) for ipc in (*ipcs, *_OTHER_IPCS)}
+        wrong = next((ipc for ipc in ipcs if problems[ipc]), None)
+        if wrong is not None:
+            good = ",".join(str(ipc) for ipc in ipcs if not problems[ipc])
+            good = good or next((str(ipc) for ipc in _OTHER_IPCS if not problems[ipc]), "")
+            valid = f"--ipc {good}" if good else "a loss that is a finite number"
+            images = "with one synthetic image a class" if wrong == 1 else f"with {wrong} synthetic images a class"
+            raise UsageError(f"--ipc {wrong}: {problems[wrong]} {images}, in {self.spelling!r}; valid: {valid}")
+
+    def check_data(self, spec: RunSpec, bundle: Bundle) -> None:
+        """Raise `UsageError` if the loss is no number with as few real images as the smallest class has."""
+        smallest, name = smallest_class(bundle)
+        classes = 1 if self.reason_of_one_size(spec) is None else 2  # a class may be the only one of its size
+        if smallest >= self.real_batch(spec):
+            return
+        with self.file.first():
+            problem = problem_of(spec.settings, real=smallest, syn=spec.ipc or 1, classes=classes)
+        if problem:
+            images = f"{smallest} real and {spec.ipc} synthetic images a class, in {self.spelling!r}"
+            raise UsageError(
+                f"--ipc {spec.ipc}: {problem} with {images}; class {name!r} of {spec.dataset} has no more; valid: more"
+            )
+
+
+def user_method(spelling: str) -> UserMatching:
     """Return the method of a user's loss, `path/to/file.py:name`, the name of a function or class in the file.
 
     The loss is tried on small features at once, so that a wrong one fails before work starts. A loss with which interrupted
@@ -73,102 +110,71 @@ def user_method(spelling: str) -> FeatureMatching:
         UsageError: if there is none, or it returns no differentiable loss for each class.
 
     """
-    function, code = load_callable(spelling)
-    path, _, name = spelling.rpartition(":")
-    settings = loss_class(function, spelling)
-    loss = try_loss(settings, spelling)
+    name, file = spelling.rpartition(":")[2], user_file(spelling)
+    with file.first(), file.watched():
+        settings = loss_class(load_callable(file, name, spelling), file, spelling)
+        try:
+            try_loss(settings(), real=5, syn=3)
+        except UsageError as error:
+            raise UsageError(f"--methods {spelling!r}: {error}") from error
+        loss = settings().for_cell()
     if declared_state(loss) is None and not is_stateless(loss):
         warnings.warn(f"--methods {spelling!r}: {_UNDECLARED}", DataWarning, stacklevel=2)
-    files = own_files(Path(path))
-    return FeatureMatching(
-        name=name, label=name, citation=spelling, spelling=spelling, settings=settings, code=code, files=files
+    return UserMatching(
+        name=name,
+        label=name,
+        citation=spelling,
+        spelling=spelling,
+        settings=settings,
+        code=file.identity,
+        files=file.files,
+        file=file,
+        procedure=partial(_distill, file),
     )
 
 
-def load_callable(spelling: str) -> tuple[Callable[..., Any], str]:
-    """Return the callable that `path/to/file.py:name` names, and a hash of its code; raise `UsageError` if there is none."""
-    file, _, name = spelling.rpartition(":")
-    path, owner = Path(file), f"--methods {spelling!r}"
+def _distill(file: UserFile, task: Task) -> SyntheticSet:
+    """Distill a cell by the matching loop; what the loss imports only when it is called is beside its file, too."""
+    with file.first():
+        syn: SyntheticSet = resolve_name(str(FeatureMatching.procedure))(task)
+    return syn
+
+
+def user_file(spelling: str) -> UserFile:
+    """Return the file that `path/to/file.py:name` names; raise `UsageError` if it is no Python file."""
+    path = user_path(spelling.rpartition(":")[0])
     if not path.is_file():
-        raise UsageError(f"{owner}: there is no file {file!r}; valid: path/to/file.py:function")
-    code = code_of(path)
-    module_name = f"user_{path.stem}_{code}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{owner}: {file!r} is no Python file; valid: path/to/file.py:function")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # where dataclasses and type hints look for a module's names
+        raise UsageError(f"--methods {spelling!r}: there is no file {str(path)!r}; valid: path/to/file.py:function")
+    if not path.name.endswith(tuple(all_suffixes())):
+        raise UsageError(f"--methods {spelling!r}: {str(path)!r} is no Python file; valid: path/to/file.py:function")
+    return UserFile.at(path)
+
+
+def load_callable(file: UserFile, name: str, spelling: str) -> Callable[..., Any]:
+    """Return what a user's file calls `name`; raise `UsageError` if the file raises, or that is no callable."""
     try:
-        spec.loader.exec_module(module)
+        module = file.load()
     except (Exception, SystemExit) as error:  # `sys.exit()` in a user's file does not end the suite
-        raise UsageError(f"{owner}: the file raises {type(error).__name__}: {error}") from error
+        message = f"the file raises {type(error).__name__}: {error}{_advice(error, file)}"
+        raise UsageError(f"--methods {spelling!r}: {message}") from error
     function = getattr(module, name, None)
     if not callable(function):
         names = [
-            key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module_name
+            key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == file.name
         ]
-        raise unknown(f"function of {file}", name, names)
-    return function, code
+        raise unknown(f"function of {file.path}", name, names)
+    return cast("Callable[..., Any]", function)
 
 
-def code_of(path: Path) -> str:
-    """Return a hash of a user's file and of what it imports from beside it, 16 hexadecimal digits.
-
-    Nothing is run: a module that is imported by a computed name is not seen.
-    """
-    digest = hashlib.sha256(path.read_bytes())
-    for file in _imported_files(path):
-        content = file.read_bytes()
-        digest.update(f"\0{file.relative_to(path.parent).as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:16]
+def _advice(error: BaseException, file: UserFile) -> str:
+    """Return what to write instead of a path that is relative to the working directory; mostly nothing."""
+    name = getattr(error, "filename", None)
+    if not isinstance(error, FileNotFoundError) or not isinstance(name, str) or not (file.path.parent / name).exists():
+        return ""
+    return f"; it is beside the file, not in the working directory; valid: pathlib.Path(__file__).parent / {name!r}"
 
 
-def own_files(path: Path) -> tuple[Path, ...]:
-    """Return a user's file, and those that it imports from beside it."""
-    return (path, *_imported_files(path))
-
-
-def _imported_files(path: Path) -> list[Path]:
-    """Return the files in the folder of `path`, and in packages there, that it imports, itself or through others."""
-    files, waiting = {path}, [path]
-    while waiting:
-        for parts in _imports(waiting.pop(), path.parent):
-            new = _files_of(parts, path.parent) - files
-            files |= new
-            waiting += [file for file in new if file.suffix == ".py"]
-    return sorted(files - {path})
-
-
-def _imports(file: Path, folder: Path) -> Iterator[tuple[str, ...]]:
-    """Yield the parts of each module name that a file may import. Of `from a import b`, `b` may be a module too."""
-    try:
-        nodes = list(ast.walk(ast.parse(file.read_bytes())))
-    except (SyntaxError, ValueError, RecursionError):  # importing it will say so
-        return
-    package = file.relative_to(folder).parent.parts
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (tuple(alias.name.split(".")) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) + 1 - node.level] if node.level else ()
-            parts = (*above, *(node.module or "").split(".")) if node.module else above
-            yield from ((*parts, alias.name) for alias in node.names)
-
-
-def _files_of(parts: tuple[str, ...], folder: Path) -> set[Path]:
-    """Return the files below `folder` that importing a module runs: its own, and those of the packages that contain it."""
-    if not parts or parts[0] in _SUITE:
-        return set()
-    stems = [folder.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
-    if parts[-1] == "*":  # which modules of a package that is, its `__init__.py` decides when it runs: so all count
-        stems[-1:] = [entry.with_suffix("") for entry in sorted(folder.joinpath(*parts[:-1]).glob("*.py"))] if parts[1:] else []
-    paths = [path for stem in stems for path in (stem, stem / "__init__")]
-    suffixes = importlib.machinery.all_suffixes()
-    files = [path.with_name(path.name + suffix) for path in paths for suffix in suffixes]
-    return {file for file in files if file.is_file()}
-
-
-def loss_class(function: Callable[..., Any], spelling: str) -> type[FeatureLoss]:
+def loss_class(function: Callable[..., Any], file: UserFile, spelling: str) -> type[FeatureLoss]:
     """Return the settings of a user's loss: those of `FeatureLoss`, and its typed keyword parameters with defaults.
 
     It works class by class if the user's function or class declares so, and no state: that belongs to one process.
@@ -186,6 +192,7 @@ def loss_class(function: Callable[..., Any], spelling: str) -> type[FeatureLoss]
             raise UsageError(f"--methods {spelling!r}: {taken}; valid: any other name")
     name = getattr(function, "__name__", type(function).__name__)
     made = create_model(str(name), __base__=UserLoss, **options)
+    made._file = file
     made._function = staticmethod(function) if inspect.isfunction(function) else function
     made.works_by_class = bool(getattr(function, "works_by_class", False)) and declared_state(function) is None
     made.model_validate({}, context={"where": f"--methods {spelling!r}: the default of {name}"})
@@ -218,23 +225,42 @@ def _trial_context(loss: Callable[..., Any], classes: int) -> dict[str, LossCont
     return {"context": LossContext(0, 1, torch.arange(classes), names)}
 
 
-def try_loss(settings: type[FeatureLoss], spelling: str) -> Objective | ContextObjective:
-    """Try a loss, with its default options, on small features; return it.
+def try_loss(settings: Any, *, real: int, syn: int, classes: int = 2) -> tuple[Tensor, Tensor]:
+    """Return a loss and its gradient on small features.
+
+    Args:
+        settings: of the loss.
+        real: the number of real images of a class.
+        syn: the number of synthetic images of a class.
+        classes: the number of classes.
 
     Raises:
         UsageError: if it raises, or returns no differentiable loss for each class.
 
     """
     generator = torch.Generator().manual_seed(0)
-    real = torch.rand(2, 5, 8, generator=generator)
-    syn = torch.rand(2, 3, 8, generator=generator, requires_grad=True)
+    features = torch.rand(classes, real, 8, generator=generator)
+    leaf = torch.rand(classes, syn, 8, generator=generator, requires_grad=True)
     try:
-        loss: Any = settings().for_cell()
-        value = loss(real, syn, generator=generator, **_trial_context(loss, len(real)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of some values that are no numbers
+            loss: Any = settings.for_cell()
+            value = loss(features, leaf, generator=generator, **_trial_context(loss, classes))
+            shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            right = shape == (classes,) and value.requires_grad
+            slope = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0] if right else None
     except (Exception, SystemExit) as error:
-        raise UsageError(f"--methods {spelling!r}: the loss raises {type(error).__name__}: {error}") from error
-    shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-    if shape != (2,) or not value.requires_grad:
-        what = shape if shape != (2,) else "a loss that does not depend on syn differentiably"
-        raise UsageError(f"--methods {spelling!r}: the loss returns {what}; valid: one differentiable loss a class, [C]")
-    return cast("Objective | ContextObjective", loss)
+        raise UsageError(f"the loss raises {type(error).__name__}: {error}") from error
+    if slope is None:
+        what = shape if shape != (classes,) else "a loss that does not depend on syn differentiably"
+        raise UsageError(f"the loss returns {what}; valid: one differentiable loss a class, [C]")
+    return value.detach(), slope
+
+
+def problem_of(settings: Any, **sizes: int) -> str:
+    """Return what is wrong with a loss on features of these sizes, those of `try_loss`; an empty string if nothing is."""
+    try:
+        tried = zip(("loss", "gradient"), try_loss(settings, **sizes), strict=True)
+    except UsageError as error:
+        return str(error).partition("; valid")[0]
+    return next((f"the {what} is {float(values.sum())}" for what, values in tried if not values.isfinite().all()), "")

@@ -94,6 +94,7 @@ METHOD = Method(
         "cpu": {"iterations": 40, "real_batch": 64, "query_batch": 16, "outer_limit": 15, "inner_limit": 10},
     },
     has_passes=True,
+    each_size=True,
     order=70,
     color="#fbafe4",
 )

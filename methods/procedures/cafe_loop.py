@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.cells.task import Task
-from bench.loops.images import Batches, by_class, starting_images
+from bench.loops.images import Batches, all_images, by_class, in_order, regrouped, starting_images
+from bench.loops.optimizers import SGD
 from bench.loops.recorder import Recorder
 from bench.loops.training import Generators, Trainer, inner_training, sgd
 from bench.networks.weights import Weights
@@ -35,16 +36,15 @@ def alignment(real: Sequence[Tensor], syn: Sequence[Tensor], weights: Sequence[f
     return torch.stack([weight * (x - y).square().sum() for x, y, weight in zip(real, syn, weights, strict=True)]).sum()
 
 
-def discrimination(real: Tensor, centres: Tensor) -> Tensor:
-    """Return the cross-entropy, summed, of classifying `real` `[C, n, d]` by inner products with `centres` `[C, d]`, a scalar.
+def discrimination(real: Tensor, centres: Tensor, labels: Sequence[int] | None = None) -> Tensor:
+    """Return the cross-entropy, summed, of classifying `real` `[G, n, d]` by inner products with `centres` `[C, d]`, a scalar.
 
     `centres` are the class means of synthetic features: a real image's score for class c is its inner product with centre c.
-    Wang et al. 2022, discrimination loss.
+    `labels` are the G classes; None for all C. Wang et al. 2022, discrimination loss.
     """
-    classes, count = real.shape[:2]
-    scores = real.flatten(0, 1) @ centres.T  # [C·n, C]
-    labels = torch.arange(classes, device=real.device).repeat_interleave(count)
-    return F.cross_entropy(scores, labels, reduction="sum")
+    scores = real.flatten(0, 1) @ centres.T  # [G·n, C]
+    classes = torch.tensor(range(len(centres)) if labels is None else labels, device=real.device)
+    return F.cross_entropy(scores, classes.repeat_interleave(real.shape[1]), reduction="sum")
 
 
 @dataclass
@@ -74,14 +74,15 @@ class Aligner:
         self.start = starting_images(task, settings.start)
         classes = len(task.bundle.classes)
         self.images = by_class(self.start, classes)  # [C, m, channels, H, W]
-        self.optimizer = torch.optim.SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
+        self.optimizer = SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
         self.batches = Batches(task, self.network, real_batch=settings.real_batch, augment=settings.augment)
         self.weights = settings.layer_weights(self.network.depth)
         self.counters = {"steps": 0, "queries": 0}  # steps on the images, and accuracies measured
 
         fewest = settings.iterations * settings.window  # steps on the images
         flops = self.network.flops * float(classes) * fewest
-        self.layers_kernel = task.compute.kernel("layer sums", self.network, flops * self.batches.size)
+        self.layers_kernel = task.compute.kernel("layer sums", self.network, flops * max(self.batches.sizes))
+        self.eager_layers_kernel = task.compute.kernel("layer sums", self.network, 0.0)
         self.query_kernel = task.compute.kernel("features", self.network, flops * settings.window * settings.query_batch)
         inner = inner_training(
             iterations=settings.iterations, epochs=settings.window**2, lr=settings.lr_network, augment=settings.augment
@@ -90,16 +91,19 @@ class Aligner:
 
     def real_layers(self, images: Tensor, weights: Weights) -> tuple[list[Tensor], Tensor]:
         """Return each layer's class means `[C, ...]` of `images` `[C, n, channels, H, W]`, and all features `[C, n, d]`."""
-        chunk = self.task.compute.chunk(self.network, images.shape[1])
+        count = images.shape[1]
+        chunk = self.task.compute.chunk(self.network, count)
+        # The classes that have fewer images than asked for are not compiled: each of their sizes would be a graph.
+        kernel = self.layers_kernel if count == max(self.batches.sizes) else self.eager_layers_kernel
         sums: list[list[Tensor]] = []
         features = []
         with torch.no_grad():
             for class_images in images:
                 nhwc = self.task.compute.cast(class_images).contiguous(memory_format=torch.channels_last)
-                chunks = [self.layers_kernel(piece, *weights.all) for piece in nhwc.split(chunk)]
+                chunks = [kernel(piece, *weights.all) for piece in nhwc.split(chunk)]
                 sums.append([torch.stack(maps).sum(0) for maps in list(zip(*chunks, strict=True))[:-1]])
                 features.append(torch.cat([outputs[-1] for outputs in chunks]))
-        means = [torch.stack(maps) / images.shape[1] for maps in zip(*sums, strict=True)]
+        means = [torch.stack(maps) / count for maps in zip(*sums, strict=True)]
         stacked = torch.stack(features)  # [C, n, d]
         return [*means, stacked.mean(1)], stacked
 
@@ -108,13 +112,16 @@ class Aligner:
         frozen = weights.detached()
         draws = self.batches.draws(self.counters["steps"])
         with recorder.stopwatch.stage("features"):
-            real_means, real_features = self.real_layers(self.batches.real(self.counters["steps"], draws), frozen)
+            groups = self.batches.real_by_size(self.counters["steps"], draws)
+            real = [self.real_layers(group.real, frozen) for group in groups]  # the means and the features of each
+            real_means = [in_order(groups, layer) for layer in zip(*(of_group for of_group, _ in real), strict=True)]
             syn = self.batches.augmentation.apply(self.images, draws).flatten(0, 1)
             layers = self.network.layers(syn, frozen.all, training=True)
             means = [layer.unflatten(0, self.images.shape[:2]).mean(1) for layer in layers]  # each [C, ...]
         with recorder.stopwatch.stage("loss"):
             loss = alignment(real_means, means, self.weights)
-            loss = loss + self.settings.discrimination_weight * discrimination(real_features, means[-1])
+            each = [discrimination(x, means[-1], group.rows) for group, (_, x) in zip(groups, real, strict=True)]
+            loss = loss + self.settings.discrimination_weight * torch.stack(each).sum()
         with recorder.stopwatch.stage("update"):
             self.images.grad = torch.autograd.grad(loss, self.images)[0]
             self.optimizer.step()
@@ -122,16 +129,16 @@ class Aligner:
         return loss.detach()
 
     def accuracy(self, weights: Weights) -> float:
-        """Return the fraction of correctly classified images in a new real batch, with the same number of images a class."""
-        images = self.batches.images("query", self.counters["queries"], self.settings.query_batch)  # [C, n, channels, H, W]
+        """Return the fraction of correctly classified images in a new real batch, which has up to `query_batch` of a class."""
+        groups = self.batches.by_size("query", self.counters["queries"], self.settings.query_batch)
         self.counters["queries"] += 1
         frozen = weights.detached()
-        features = self.task.compute.features(self.query_kernel, self.network, images.flatten(0, 1), frozen)
-        predicted = self.network.scores(features, frozen.all).argmax(1).unflatten(0, images.shape[:2])  # [C, n]
-        labels = torch.arange(len(images), device=predicted.device)[:, None]
-        return float((predicted == labels).float().mean())
+        features = self.task.compute.features(self.query_kernel, self.network, all_images(groups), frozen)
+        predicted = regrouped(self.network.scores(features, frozen.all).argmax(1), groups)  # each [G, n]
+        right = [group.real == torch.tensor(group.rows, device=features.device)[:, None] for group in predicted]
+        return float(torch.cat([each.flatten() for each in right]).float().mean())
 
-    def train(self, weights: Weights, optimizer: torch.optim.Optimizer, generators: Generators) -> None:
+    def train(self, weights: Weights, optimizer: SGD, generators: Generators) -> None:
         """Train the network on the images until its accuracy has changed, or for `inner_limit` epochs.
 
         Args:
@@ -152,8 +159,7 @@ class Aligner:
         weights = self.batches.network(number).trainable()
         optimizer = sgd(weights, self.trainer.settings)
         generators = [self.task.streams.generator("inner", number)]
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate(number)
+        self.optimizer.lr = self.settings.rate(number)
         window, losses = AccuracyWindow(self.settings.window), []
         for turn in range(self.settings.outer_limit):
             losses.append(self.step(weights, recorder))

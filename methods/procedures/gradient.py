@@ -93,9 +93,14 @@ def passes_per_class(settings: GradientMatching, ipc: int) -> float:
 
 def _method(**facts: Any) -> Method:
     """Return a method that matches gradients."""
-    procedure = "methods.procedures.gradient_loop:match_gradients"
     return Method(
-        procedure=procedure, passes_per_class=passes_per_class, presets=PRESETS, has_passes=True, by_class=True, **facts
+        procedure="methods.procedures.gradient_loop:match_gradients",
+        passes_per_class=passes_per_class,
+        presets=PRESETS,
+        has_passes=True,
+        by_class=True,
+        each_size=True,
+        **facts,
     )
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bench.cells.task import Task
 from bench.loops.images import Batches, by_class, starting_images
+from bench.loops.optimizers import SGD
 from bench.loops.recorder import Recorder
 from bench.loops.training import Trainer, inner_training, sgd
 from bench.machine.compute import Compute
@@ -112,10 +113,10 @@ class GradientLoop:
         self.start = starting_images(task, settings.start)
         classes = len(task.bundle.classes)
         self.images = by_class(self.start, classes)  # [C, m, channels, H, W]
-        self.optimizer = torch.optim.SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
+        self.optimizer = SGD([self.images], lr=settings.lr_images, momentum=settings.momentum)
         self.batches = Batches(task, self.network, real_batch=settings.real_batch, augment=settings.augment)
-        self.chunk = task.compute.chunk(self.network, self.batches.size)
-        work = 3.0 * networks * self.outer * self.network.flops * classes * self.batches.size
+        self.chunk = task.compute.chunk(self.network, max(self.batches.sizes))
+        work = 3.0 * networks * self.outer * self.network.flops * sum(self.batches.sizes)
         self.kernel = task.compute.kernel("loss", self.network, work)
         inner = inner_training(
             iterations=networks,
@@ -147,18 +148,18 @@ class GradientLoop:
         stopwatch, network, labels = self.recorder.stopwatch, self.network, range(len(self.images))[self.batches.share]
         draws = self.batches.draws(step)
         with stopwatch.stage("features"):
-            real = self.batches.real(step, draws)
-            targets = [
-                real_gradients(self.task.compute, self.kernel, network.resize(images), label, weights, chunk=self.chunk)
-                for label, images in zip(labels, real, strict=True)
-            ]
+            targets = {
+                row: self._real_gradients(network.resize(images), labels[row], weights)
+                for group in self.batches.real_by_size(step, draws)
+                for row, images in zip(group.rows, group.real, strict=True)
+            }
         losses, slopes = [], []
         with stopwatch.stage("loss"):
             syn = self.batches.augmentation.apply(self.images[self.batches.share], draws)
             # Class by class, so that only one class's graph is in memory.
-            for label, target, images in zip(labels, targets, syn.detach(), strict=True):
+            for row, (label, images) in enumerate(zip(labels, syn.detach(), strict=True)):
                 leaf = images.requires_grad_()
-                loss = class_loss(network, target, network.resize(leaf), label, weights)
+                loss = class_loss(network, targets[row], network.resize(leaf), label, weights)
                 slopes.append(torch.autograd.grad(loss, leaf)[0])
                 losses.append(loss.detach())
         with stopwatch.stage("update"):
@@ -166,6 +167,11 @@ class GradientLoop:
             of_all, self.images.grad = self.task.sum(self.batches.among_all(torch.stack(losses)), gradient)
             self.optimizer.step()
         return of_all
+
+    def _real_gradients(self, images: Tensor, label: int, weights: Weights) -> list[Tensor]:
+        """Return the gradients of a class's real images, `[n, channels, H, W]`."""
+        size = len(images) if self.network.uses_batch else self.chunk  # batch norm must not see images of no weight
+        return real_gradients(self.task.compute, self.kernel, images, label, weights, chunk=size)
 
 
 def match_gradients(task: Task) -> SyntheticSet:

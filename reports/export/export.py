@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bench.errors import UsageError, unknown
+from bench.files import user_path
 from bench.records.record import RunRecord
 from bench.sets import (
     PICTURES_ABOUT,
@@ -216,9 +217,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run `python -m reports export ARGUMENTS`; return its exit status: 0, or 2 on a user's mistake."""
     parser = argparse.ArgumentParser(prog="python -m reports export", description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("--out", default=Path("results"), type=Path, help="the folder that holds records/")
+    add("--out", default=Path("results"), type=user_path, help="the folder that holds records/")
     add("--to", required=True, metavar="FORM", help=", ".join(FORMS))
-    add("--target", type=Path, metavar="DIR", help="where the sets go (default: export/ in --out)")
+    add("--target", type=user_path, metavar="DIR", help="where the sets go (default: export/ in --out)")
     options = parser.parse_args(arguments)
     try:
         for path in export(options.out, options.to, target=options.target):

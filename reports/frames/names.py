@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -14,6 +15,10 @@ from reports.frames.published import COLUMNS
 
 DATASET_ORDER = ("digits", "mnist", "fashionmnist", "svhn", "cifar10", "cifar100")
 """The order of rows, the paper's; other datasets follow by name."""
+
+
+_FOLDER = "folder:"
+"""With what the name of a user's folder begins; digits of the fingerprint of its images follow."""
 
 
 def dataset_rank(name: str) -> tuple[int, str]:
@@ -90,11 +95,23 @@ class Names:
 
     @classmethod
     def of(cls, records: Iterable[RunRecord]) -> Names:
-        """Return the names that `records` carry, of several names the newest record's; published columns have names too."""
+        """Return the names that `records` carry, of several names the newest record's; published columns have names too.
+
+        A folder of pictures has the name of the oldest record, for it may have been copied since, and moved. If two datasets
+        share a name, folders have the digits of their fingerprint too.
+        """
         ordered = sorted(records, key=lambda record: record.finished)
+        datasets = {record.spec.dataset: record.dataset_label for record in ordered}
+        datasets |= {
+            record.spec.dataset: record.dataset_label for record in reversed(ordered) if record.spec.dataset.startswith(_FOLDER)
+        }
+        shared = Counter(datasets.values())
         return cls(
             COLUMNS | {record.spec.method: record.method for record in ordered},
-            {record.spec.dataset: record.dataset_label for record in ordered},
+            {
+                name: f"{label} ({name.removeprefix(_FOLDER)})" if shared[label] > 1 and name.startswith(_FOLDER) else label
+                for name, label in datasets.items()
+            },
         )
 
     def facts(self, method: str) -> MethodFacts:

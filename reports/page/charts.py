@@ -5,17 +5,23 @@ The page has their specifications, their numbers and the library itself, so they
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
+import platformdirs
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
+from bench.errors import UnwritableError
+from bench.files import APPLICATION, atomic
 from reports.figures.style import ACCURACY, palette
 from reports.frames.names import columns_of
 from reports.frames.results import Results
@@ -52,10 +58,24 @@ class Chart:
 
 
 def library() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script, which defines `vegaEmbed`."""
-    return vl_convert.javascript_bundle(
-        "window.vegaEmbed = vegaEmbed;", vl_version=alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
-    )
+    """Return Vega, Vega-Lite and Vega-Embed as one script, which defines `vegaEmbed`.
+
+    Bundling them takes seconds, so the script is kept in the user's cache folder, behind a line with its checksum.
+    """
+    vega_lite, converter = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0], version("vl-convert-python")
+    cache = platformdirs.user_cache_path(APPLICATION) / f"vega-lite-{vega_lite}-{converter}.js"
+    with suppress(OSError, UnicodeDecodeError):
+        first, _, script = cache.read_text(encoding="utf-8").partition("\n")
+        if first == _checksum(script):
+            return script
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vega_lite)
+    with suppress(UnwritableError), atomic(cache) as temporary:  # without a cache it is made again next time
+        temporary.write_text(f"{_checksum(script)}\n{script}", encoding="utf-8")
+    return script
+
+
+def _checksum(script: str) -> str:
+    return f"// sha256 {hashlib.sha256(script.encode()).hexdigest()}"
 
 
 def charts(results: Results) -> list[Chart]:

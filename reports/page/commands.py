@@ -22,7 +22,7 @@ def command(record: RunRecord) -> str:
     spec, device = record.spec, str(record.hardware.get("device", ""))
     ranks = record.hardware.get("ranks", 1)  # processes that shared the cell; another number of them differs by rounding
     arguments = ["python"] if ranks == 1 else ["torchrun", "--standalone", "--nproc-per-node", str(ranks)]
-    arguments += ["run_all.py", "--methods", spelling(record), "--datasets", spec.dataset]
+    arguments += ["run_all.py", "--methods", spelling(record), "--datasets", record.details.get("dataset", spec.dataset)]
     arguments += [] if spec.ipc is None else ["--ipc", str(spec.ipc)]
     arguments += ["--seeds", str(spec.seed), "--profile", _profile(spec).profile, "--precision", run_precision(spec)]
     arguments += ["--device", device] if device else []

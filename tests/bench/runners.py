@@ -11,7 +11,7 @@ from bench.machine.hardware import Code
 from bench.records.record import RunRecord
 from bench.records.storage import read_record
 from bench.running.runner import Runner
-from bench.running.silent import Silent
+from bench.running.observer import Silent
 from bench.running.workplace import Workplace
 from methods import METHODS
 

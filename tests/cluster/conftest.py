@@ -28,7 +28,7 @@ from bench import by_class
 
 @by_class
 def slow(real, syn, *, generator):
-    if real.shape[1] == 4:  # as in the run, and not in the trial before it
+    if len(real) > 2:  # as in the run: the trial before it has two classes
         note()
     return (real.mean(1) - syn.mean(1)).square().sum(1)
 """

@@ -90,12 +90,10 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_what_slurm_is_asked_for_and_cells_whose_jobs_leave_nothing_are_failed(slurm, capsys, monkeypatch):
-    asked = ("partition=gpu", "account=lab", "time=90", "gpus=1", "memory=3.5")
+def test_what_slurm_is_asked_for_and_cells_whose_jobs_leave_nothing_are_failed(slurm, capsys):
+    asked = ("partition=gpu", "account=lab", "time=90", "gpus=1", "memory=3.5", "retries=0")
     settings = [word for pair in asked for word in ("--set", f"slurm.{pair}")]
     arguments = [*GRID, "--methods=random,dm", "--seeds=0,1", "--executor=slurm", *settings, "--jobs=2", "--threads=3"]
-    monkeypatch.setattr("bench.running.slurm._RETRIES", 0)
-    monkeypatch.setattr("bench.running.slurm._POLL_SECONDS", 0.01)
     assert run_all.main([*arguments, "--out", str(slurm / "out")]) == 1
     assert "0 cells run, 0 there before, 4 failed" in capsys.readouterr().out
     script = (slurm / "sbatch").read_text().splitlines()

@@ -36,7 +36,7 @@ def distance(real, syn):
 
 @by_class
 def failing(real, syn, *, generator):
-    if real.shape[1] == 4 and os.environ["RANK"] == "1":
+    if len(real) > 2 and os.environ["RANK"] == "1":
         raise ValueError("no such luck")
     return distance(real, syn)
 
@@ -44,7 +44,7 @@ def failing(real, syn, *, generator):
 @by_class
 def bad(real, syn, *, generator):
     values = distance(real, syn)
-    if real.shape[1] == 4 and os.environ["RANK"] == "1":
+    if len(real) > 2 and os.environ["RANK"] == "1":
         values = values * torch.tensor([1.0] * (len(values) - 1) + [float("nan")])
     return values
 

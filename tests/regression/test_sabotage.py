@@ -97,12 +97,12 @@ def labels_off_by_one(monkeypatch):
 
 
 def one_augmentation_a_side(monkeypatch):
-    usual = Batches.real
+    usual = Batches.real_by_size
 
     def unpaired(self, step, draws):
         return usual(self, step, self.draws(step + 10_000))
 
-    monkeypatch.setattr(Batches, "real", unpaired)
+    monkeypatch.setattr(Batches, "real_by_size", unpaired)
 
 
 def no_augmentation(monkeypatch):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.machine.threads import map_classes
+from bench.machine.threads import side_by_side
 from methods.losses.critic.ascent import ASCENTS, Optimizer
 from methods.losses.critic.critic_gradient import Gradient, ReusingGradient, Sample, Units
 
@@ -109,7 +109,7 @@ class CriticTraining:
         if real.device.type != "cpu":
             return self.train_together(critics, real, syn)
         # One class at a time: its parameters and moments fit into the cache of one core.
-        return Critics.stack(map_classes(self.train_together, critics.split(), real, syn))
+        return Critics.stack(side_by_side(self.train_together, critics.split(), real, syn))
 
     def train_together(self, critics: Critics, real: Tensor, syn: Tensor) -> Critics:
         """Return the trained critics of one class, or of several at once.

@@ -31,8 +31,12 @@ def test_two_processes_share_a_grid_and_run_no_cell_twice(start, command, tiny, 
         for out in ("shared", "alone")
     )
     assert shared == alone
-    # A cell that the other process finished is looked at again, but distilled only once: each image file is written once.
-    assert set(ran) == {f"digits ipc {r['spec']['ipc']} {r['spec']['method']} seed {r['spec']['seed']}" for r in records}
+    labels = {f"digits ipc {r['spec']['ipc']} {r['spec']['method']} seed {r['spec']['seed']}" for r in records}
+    assert sorted(ran) == sorted(labels)  # each by one of the two
+    for stdout, stderr, _ in ends:
+        own, other = stderr.count(": started\n"), stderr.count(": run by another process: ")
+        assert stdout.startswith(f"{own} cells run, {12 - own - other} there before, ")
+        assert (f" before, {other} run by another process, 0 failed" in stdout) == (other > 0)
 
 
 def test_leftovers_of_a_killed_run_are_removed_by_the_next(main, tiny, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from bench.command.console import PlainObserver, RichObserver, observer
 from bench.records.record import RunRecord
 from bench.records.sections import Evaluation, MethodFacts, NetworkFacts
 from bench.running.driver import Driver
+from bench.running.observer import Done
 from bench.types import Progress
 
 EVALUATION = Evaluation(
@@ -72,7 +74,8 @@ def driven(shown, *, jobs, records=("any",)):
     assert driver.longest_first(specs) == specs[::-1]
     with shown:
         for record in done:
-            assert driver.finished(record) is record
+            outcome = Done(record=record)
+            assert driver.finished(outcome) is outcome
 
 
 @pytest.mark.parametrize(
@@ -101,3 +104,49 @@ def test_the_bar_of_the_grid_says_what_is_left_where_other_processes_run_cells()
     text = stream.getvalue()
     for word in ("3/3", "tiny ipc 2 dm seed 2: 50.0 % over 2 networks, 9 s"):
         assert word in text
+
+
+RUNNING = {f"cell {number}": Progress("distill", number, 100, "loss 3.25") for number in range(22)}
+
+
+def test_a_log_has_a_line_a_minute_of_each_cell_that_a_worker_runs():
+    stream, clock, reads = io.StringIO(), [0.0], []
+    shown = PlainObserver(stream, total=60, clock=lambda: clock[0])
+
+    def read(cells):
+        reads.append(clock[0])
+        return cells
+
+    for seconds, cells in ((59, RUNNING), (1, {}), (5, RUNNING), (59, RUNNING), (1, dict(list(RUNNING.items())[:1]))):
+        clock[0] += seconds
+        shown.workers(lambda cells=cells: read(cells))
+    assert reads == [60, 65, 125]  # what is not shown is not read, and if nothing runs yet it is looked at again
+    lines = stream.getvalue().splitlines()
+    assert lines[:2] == ["[0/60] cell 0: distill 0/100 loss 3.25", "[0/60] cell 1: distill 1/100 loss 3.25"]
+    assert lines[20:] == ["[0/60] other workers: 2 more cells are running", "[0/60] cell 0: distill 0/100 loss 3.25"]
+
+
+def test_a_terminal_has_a_bar_for_each_cell_that_a_worker_runs():
+    specs, done = cells()
+    stream, clock = io.StringIO(), count(10, 10)
+    shown = RichObserver(Console(file=stream, force_terminal=True, width=160), total=3, clock=lambda: next(clock))
+    with shown:
+        shown.workers(lambda: {spec.label: Progress("distill", 1, 9, "loss 3.25") for spec in specs[:2]})
+        shown.workers(lambda: {specs[1].label: Progress("evaluate", 2, 5), specs[2].label: Progress("started", 0, 0)})
+        shown.cell_finished(done[1], "1 left")
+        stream.truncate(stream.seek(0))
+    last = stream.getvalue()  # as the bars are left
+    assert f"{specs[2].label}: started" in last
+    assert "1/3" in last
+    assert specs[0].label not in last and f"{specs[1].label}: evaluate" not in last
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_cells_that_another_process_ran_are_not_shown_as_our_own(terminal):
+    stream, [record, *_] = io.StringIO(), cells()[1]
+    shown = RichObserver(Console(file=stream, force_terminal=True, width=160), total=3) if terminal else None
+    with shown or PlainObserver(stream, total=3) as observer:
+        observer.finished_elsewhere(record)
+    assert "tiny ipc 2 dm seed 0: run by another process: 50.0 % over 2 networks, 9 s" in stream.getvalue()
+    assert "1/3" in stream.getvalue()
+    assert "started" not in stream.getvalue()

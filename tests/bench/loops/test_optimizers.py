@@ -12,7 +12,7 @@ from bench.cells.method import FeatureMatching
 from bench.cells.protocol import Match
 from bench.loops.augment import Augmentation
 from bench.loops.matching import match
-from bench.loops.optimizers import Angular, angles, image_optimizer, set_step_size
+from bench.loops.optimizers import SGD, Angular, angles, image_optimizer, set_step_size
 from bench.networks.network import fit
 from methods import METHODS
 
@@ -109,20 +109,46 @@ def test_the_cosine_schedule_goes_from_the_full_rate_to_nearly_none():
     optimizer, rates = image_optimizer(images().requires_grad_(), match), []
     for step in range(4):
         set_step_size(optimizer, match, step / 4)
-        rates.append(optimizer.param_groups[0]["lr"])
+        rates.append(optimizer.lr)
     assert rates == pytest.approx([0.2 * (0.5 + 0.5 * math.cos(math.pi * step / 4)) for step in range(4)])
     constant = match.changed(schedule="constant")
     set_step_size(optimizer, constant, 0.75)
-    assert optimizer.param_groups[0]["lr"] == 0.2
+    assert optimizer.lr == 0.2
 
 
-@pytest.mark.parametrize(("settings", "kind"), [({}, torch.optim.SGD), ({"optimizer": "angular"}, Angular)])
+@pytest.mark.parametrize(("settings", "kind"), [({}, SGD), ({"optimizer": "angular"}, Angular)])
 def test_the_optimizer_is_the_one_that_is_set(settings, kind):
     match = Match(momentum=0.3, **settings).with_step(**({"rate": 0.2} if settings else {"lr_images": 7.0}))
     optimizer = image_optimizer(images().requires_grad_(), match)
     assert type(optimizer) is kind
-    (group,) = optimizer.param_groups
-    assert (group["lr"], group["momentum"]) == (0.2 if settings else 7.0, 0.3)
+    assert (optimizer.lr, optimizer.momentum) == (0.2 if settings else 7.0, 0.3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"momentum": 0.5},
+        {"momentum": 0.9, "weight_decay": 5e-4, "fused": True},
+        {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": True, "fused": True},
+        {"weight_decay": 0.1},
+    ],
+    ids=str,
+)
+def test_sgd_is_torchs_and_goes_on_from_its_state(settings):
+    ours, theirs = (images(size=5, seed=seed).requires_grad_() for seed in (0, 0))
+    optimizer, reference = SGD([ours], lr=0.1, **settings), torch.optim.SGD([theirs], lr=0.1, **settings)
+    for seed in range(4):
+        ours.grad, theirs.grad = (images(size=5, seed=10 + seed) for _ in range(2))
+        if seed == 2:
+            state, optimizer = optimizer.state_dict(), SGD([ours], lr=0.1, **settings)
+            optimizer.load_state_dict(state)
+        optimizer.lr = reference.param_groups[0]["lr"] = 0.1 / (1 + seed)
+        optimizer.step()
+        reference.step()
+        assert torch.equal(ours, theirs)
+    optimizer.zero_grad()
+    optimizer.step()  # nothing has a gradient
+    assert torch.equal(ours, theirs)
 
 
 # ---- the invariance that it rests on ----

@@ -178,3 +178,50 @@ def test_tensors_that_share_memory_are_states_too(tmp_path):
     restored = torch.zeros(4)
     recorder(restored, None)
     assert restored.tolist() == [3.0] * 4
+
+
+# ---- optimizers that keep more than tensors ----
+
+
+class ByLineSearch:
+    """A loop whose optimizer keeps lists of tensors, LBFGS or a class of its own."""
+
+    def __init__(self, resume, kind=torch.optim.LBFGS, *, stop_after=None):
+        self.stop_after = stop_after
+        self.images = torch.linspace(-1, 1, 48).reshape(3, 1, 1, 4, 4).clone().requires_grad_()
+        self.optimizer = kind([self.images], lr=0.1, max_iter=3, history_size=4)
+        given = replace(task(), resume=ResumeKey(resume, owner="cell", code="code"))
+        self.recorder = Recorder(given, ITERATIONS, self.images)
+        self.recorder.add_state("optimizer", self.optimizer)
+
+    def loss(self):
+        self.optimizer.zero_grad()
+        loss = (self.images - 2).pow(4).mean()
+        loss.backward()
+        return loss
+
+    def run(self):
+        for step in self.recorder.steps():
+            loss = self.optimizer.step(self.loss)
+            if step == self.stop_after:
+                signals.note(signal.SIGTERM)
+            self.recorder.add(loss.detach())
+        return self.recorder.finish(torch.zeros(3, dtype=torch.int64), {})
+
+
+def test_an_optimizer_that_keeps_lists_of_tensors_goes_on_to_the_same_bits(tmp_path):
+    whole = ByLineSearch(tmp_path / "whole.resume").run()
+    with pytest.raises(Interrupted):
+        ByLineSearch(tmp_path / "cell.resume", stop_after=2).run()
+    signals.reset()
+    assert same(ByLineSearch(tmp_path / "cell.resume").run(), whole)
+
+
+def test_an_optimizer_whose_state_cannot_be_kept_is_refused_at_the_first_iteration(tmp_path):
+    class WithHistory(torch.optim.LBFGS):
+        def step(self, closure):
+            self.state[self.param_groups[0]["params"][0]]["history"] = {1, 2}
+            return super().step(closure)
+
+    with pytest.raises(TypeError, match=r"an optimizer keeps '0 history' as set, .*; valid: tensors, numbers, lists"):
+        ByLineSearch(tmp_path / "cell.resume", WithHistory).run()

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from bench.machine.threads import Workers, map_classes
+from bench.machine.threads import Workers, side_by_side
 
 LIMIT = 30
 """Seconds after which a test that hangs fails."""
@@ -35,12 +35,12 @@ def where(*_):
 
 def test_outside_an_engine_the_caller_computes_and_nothing_changes(threads, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda number: pytest.fail("the number of threads was set"))
-    assert map_classes(where, range(4)) == [(threading.get_ident(), threads)] * 4
+    assert side_by_side(where, range(4)) == [(threading.get_ident(), threads)] * 4
 
 
 def test_inside_workers_compute_with_one_thread_each(threads, serving):
-    assert map_classes(lambda _: torch.get_num_threads(), range(8)) == [1] * 8
-    assert threading.get_ident() not in {identity for identity, _ in map_classes(where, range(8))}
+    assert side_by_side(lambda _: torch.get_num_threads(), range(8)) == [1] * 8
+    assert threading.get_ident() not in {identity for identity, _ in side_by_side(where, range(8))}
     assert torch.get_num_threads() == threads  # as it was
 
 
@@ -52,7 +52,7 @@ def test_each_worker_sets_its_own_number_of_threads(monkeypatch):
     )
     barrier = threading.Barrier(2, timeout=LIMIT)
     with Workers(2) as workers, workers.serving():
-        used = map_classes(lambda _: (barrier.wait(), threading.get_ident())[1], range(2))
+        used = side_by_side(lambda _: (barrier.wait(), threading.get_ident())[1], range(2))
     assert all((identity, 1) in requests for identity in used)
 
 
@@ -70,7 +70,7 @@ def test_as_many_compute_at_once_as_there_are_workers():
                 running -= 1
 
         with Workers(count) as workers, workers.serving():
-            map_classes(work, range(6))
+            side_by_side(work, range(6))
         assert most == count
 
 
@@ -81,7 +81,7 @@ def test_the_same_threads_serve_every_call(serving):
         barrier.wait()
         return threading.get_ident()
 
-    first, second = (set(map_classes(identity, range(2))) for _ in range(2))
+    first, second = (set(side_by_side(identity, range(2))) for _ in range(2))
     assert len(first) == 2
     assert first == second
 
@@ -89,10 +89,10 @@ def test_the_same_threads_serve_every_call(serving):
 def test_the_end_of_the_block_ends_the_threads():
     with Workers(2) as workers, workers.serving():
         barrier = threading.Barrier(2, timeout=LIMIT)
-        used = map_classes(lambda _: (barrier.wait(), threading.current_thread())[1], range(2))
+        used = side_by_side(lambda _: (barrier.wait(), threading.current_thread())[1], range(2))
         assert all(thread.is_alive() for thread in used)
     assert not any(thread.is_alive() for thread in used)
-    assert map_classes(where, [0])[0][0] == threading.get_ident()  # they serve no longer
+    assert side_by_side(where, [0])[0][0] == threading.get_ident()  # they serve no longer
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -105,9 +105,9 @@ def test_results_are_in_the_order_of_the_items_and_tensors_give_their_rows(insid
     with Workers(3) as workers:
         if inside:
             with workers.serving():
-                values = map_classes(shifted, delays, rows, (1, 2, 3))
+                values = side_by_side(shifted, delays, rows, (1, 2, 3))
         else:
-            values = map_classes(shifted, delays, rows, (1, 2, 3))
+            values = side_by_side(shifted, delays, rows, (1, 2, 3))
     assert [value.tolist() for value in values] == [[0, 1], [4, 9], [64, 125]]
 
 
@@ -116,10 +116,10 @@ def test_iterables_of_different_lengths_are_refused(inside):
     with Workers(2) as workers:
         if inside:
             with workers.serving(), pytest.raises(ValueError, match="argument 2"):
-                map_classes(lambda *_: None, range(3), range(2))
+                side_by_side(lambda *_: None, range(3), range(2))
         else:
             with pytest.raises(ValueError, match="argument 2"):
-                map_classes(lambda *_: None, range(3), range(2))
+                side_by_side(lambda *_: None, range(3), range(2))
 
 
 def test_an_error_is_passed_on_when_the_others_have_ended(threads, serving):
@@ -132,10 +132,10 @@ def test_an_error_is_passed_on_when_the_others_have_ended(threads, serving):
         ended.append(number)
 
     with pytest.raises(ValueError, match="number 1"):
-        map_classes(work, range(4))
+        side_by_side(work, range(4))
     assert sorted(ended) == [0, 2, 3]  # none is left that would run at another number of threads
     assert torch.get_num_threads() == threads
-    assert map_classes(abs, [-1, -2]) == [1, 2]  # and the workers go on
+    assert side_by_side(abs, [-1, -2]) == [1, 2]  # and the workers go on
 
 
 def test_a_call_inside_a_worker_computes_there_and_does_not_wait_for_itself():
@@ -144,13 +144,14 @@ def test_a_call_inside_a_worker_computes_there_and_does_not_wait_for_itself():
 
     def outer(_):
         # Also where a library runs a part in a copy of the context.
-        return (threading.get_ident(), *map_classes(inner, range(3)), *contextvars.copy_context().run(map_classes, inner, [0]))
+        copied = contextvars.copy_context().run(side_by_side, inner, [0])
+        return (threading.get_ident(), *side_by_side(inner, range(3)), *copied)
 
     results = []
 
     def run():
         with Workers(1) as workers, workers.serving():
-            results.extend(map_classes(outer, range(2)))
+            results.extend(side_by_side(outer, range(2)))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -176,7 +177,7 @@ def test_a_worker_started_with_the_caller_s_context_does_not_wait_for_itself(mon
 
     def outer():
         with Workers(1) as workers, workers.serving():
-            results.extend(map_classes(lambda _: map_classes(abs, [-1]), range(2)))
+            results.extend(side_by_side(lambda _: side_by_side(abs, [-1]), range(2)))
 
     thread = threading.Thread(target=outer, daemon=True)
     thread.start()
@@ -186,16 +187,16 @@ def test_a_worker_started_with_the_caller_s_context_does_not_wait_for_itself(mon
 
 def test_serving_ends_with_its_block_and_may_be_nested():
     with Workers(1) as outer, Workers(1) as inner:
-        assert map_classes(where, [0])[0][0] == threading.get_ident()
+        assert side_by_side(where, [0])[0][0] == threading.get_ident()
         with outer.serving():
-            first = map_classes(where, [0])
+            first = side_by_side(where, [0])
             with inner.serving():
-                assert map_classes(where, [0]) != first
-            assert map_classes(where, [0]) == first
-        assert map_classes(where, [0])[0][0] == threading.get_ident()
+                assert side_by_side(where, [0]) != first
+            assert side_by_side(where, [0]) == first
+        assert side_by_side(where, [0])[0][0] == threading.get_ident()
 
 
 @pytest.mark.parametrize("enabled", [False, True])
 def test_workers_compute_gradients_where_the_caller_does(serving, enabled):
     with torch.set_grad_enabled(enabled):
-        assert map_classes(lambda _: torch.is_grad_enabled(), range(4)) == [enabled] * 4
+        assert side_by_side(lambda _: torch.is_grad_enabled(), range(4)) == [enabled] * 4

@@ -25,7 +25,6 @@ from bench.machine import signals
 from bench.networks.weights import Weights
 from bench.records.artefacts import ArtefactFiles
 from bench.records.locks import claimed
-from bench.running import preparation
 from bench.running.preparation import prepare
 from bench.seeding import Streams
 from methods import METHODS
@@ -111,11 +110,11 @@ def artefact_of(folder, method, spec):
     return ArtefactFiles.beside(folder, artefact)
 
 
-def made(folder, method, seed=0):
+def made(folder, method, seed=0, **options):
     """Prepare a cell of a toy in a folder of records; return its artefact, and what its record says."""
     spec = cell(method, seed=seed)
     workplace = runner(folder, toy=method).workplace
-    task, facts = prepare(workplace, workplace.task(spec))
+    task, facts = prepare(workplace, workplace.task(spec), **options)
     [tensors], [fact] = task.prepared.values(), facts.values()
     return tensors, fact
 
@@ -263,7 +262,7 @@ def test_what_is_shared_by_several_ipcs_draws_from_streams_of_its_own(tmp_path):
     assert_equal({name: tensors[name] for name in alone.packed(0)}, alone.packed(0))
 
 
-def test_a_process_waits_for_the_one_that_makes_an_artefact(tmp_path, monkeypatch):
+def test_a_process_waits_for_the_one_that_makes_an_artefact(tmp_path):
     calls, waits = [], []
     method = toy("pool", calls)
     files = artefact_of(tmp_path / "records", method, cell(method))
@@ -277,9 +276,8 @@ def test_a_process_waits_for_the_one_that_makes_an_artefact(tmp_path, monkeypatc
             for path in files.paths:
                 path.write_bytes(contents[path.name])
 
-    monkeypatch.setattr(preparation.time, "sleep", other_process)
     with claimed(files.folder, files.spec.hash):
-        _, fact = made(tmp_path / "records", method)
+        _, fact = made(tmp_path / "records", method, wait=other_process)
     assert (len(waits), calls, fact.made) == (2, [], True), "made by another process, for this cell"
 
 

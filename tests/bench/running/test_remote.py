@@ -63,19 +63,22 @@ def test_an_artefact_made_on_another_machine_is_sent_back_and_sent_along(cells, 
     herding, kcenter, *_ = cells
     driver, artefacts = tmp_path / "driver" / "records", artefacts_of(tmp_path / "driver" / "records", cells)
     driver.mkdir(parents=True)
-    monkeypatch.setattr(remote, "create_runner", lambda setup, bundles: runner(setup.folder, data=bundles["tiny"]))
     records = []
+
+    def create(setup, bundles):
+        return runner(setup.folder, data=bundles["tiny"])
+
     for number, spec in enumerate((herding, kcenter)):
         machine = tmp_path / f"machine {number}"
         machine.mkdir()
         monkeypatch.chdir(machine)
-        monkeypatch.setattr(remote, "_runners", {})
         files = artefacts.references(spec.hash)
         assert len(files) == number
-        outcome = remote.run(Setup(driver), "no marker", remote.packed(bundle()), spec.model_dump_json(), {}, *files)
+        sent = remote.Cell(Setup(driver), "no marker", spec.model_dump_json(), {}, files, fetch=lambda files: files)
+        outcome = remote.run(sent, remote.packed(bundle()), runners={}, create=create)
         assert len(outcome.artefacts) == (2 if number == 0 else 0)  # what was sent along is not sent back
         artefacts.store(spec.hash, outcome)
-        records.append(remote.store(driver, spec, outcome))
+        records.append(remote.store(driver, spec, outcome).record)
     assert [next(iter(record.preparation.values())).made for record in records] == [True, False]
     [spec] = METHODS["herding"].artefacts(herding)
     assert ArtefactFiles.beside(driver, spec).read_record() is not None

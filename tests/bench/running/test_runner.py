@@ -28,7 +28,7 @@ from bench.records.locks import claimed
 from bench.records.record import RunRecord
 from bench.records.storage import distilled, finished, write_record
 from bench.running import remote
-from bench.running.silent import Silent
+from bench.running.observer import Done, Silent
 from bench.types import SyntheticSet
 from methods import METHODS
 from methods.losses.dm import MeanMatching
@@ -248,13 +248,16 @@ def test_what_a_worker_without_the_folder_adds_is_kept_and_its_failure_replaces_
     for file, content in remote.files_of(ours, more).items():
         (theirs / file).write_bytes(content)
     record = run(more, theirs)
-    assert remote.store(ours, more, remote.Outcome(record.model_dump_json(), remote.written(theirs, more.hash))) == record
+    sent = remote.Outcome(Done(record=record).model_dump_json(), remote.written(theirs, more.hash))
+    assert remote.store(ours, more, sent) == Done(record=record)
     assert list(accuracies(stored(more, ours))) == list(accuracies(record)) == ["convnet", "mlp"]
 
     lost = before.model_copy(update={"status": "failed", "error": "no such luck", "evaluations": ()})
     write_record(theirs, lost)
-    sent = remote.Outcome(lost.model_dump_json(), {f"{more.hash}.json": (theirs / f"{more.hash}.json").read_bytes()})
-    assert remote.store(ours, more, sent).status == "failed"
+    sent = remote.Outcome(
+        Done(record=lost).model_dump_json(), {f"{more.hash}.json": (theirs / f"{more.hash}.json").read_bytes()}
+    )
+    assert remote.store(ours, more, sent).record.status == "failed"
     assert list(accuracies(stored(more, ours))) == ["convnet", "mlp"]
 
 
@@ -491,15 +494,15 @@ def test_an_image_that_is_no_number_ends_the_cell_at_that_step_and_names_its_cla
 
 @pytest.mark.parametrize("name", ["dm", "kr", "sinkhorn", "emd", "dsa"])
 def test_a_loss_that_is_no_number_ends_the_cell_at_that_step_and_names_its_class(name, tmp_path, monkeypatch):
-    usual, third = Batches.real, 2
+    usual, third = Batches.real_by_size, 2
 
     def spoils_the_third(self, step, draws):
-        real = usual(self, step, draws)
+        [group] = groups = usual(self, step, draws)
         if step == third:
-            real[1, 0] = float("nan")
-        return real
+            group.real[1, 0] = float("nan")
+        return groups
 
-    monkeypatch.setattr(Batches, "real", spoils_the_third)
+    monkeypatch.setattr(Batches, "real_by_size", spoils_the_third)
     settings = METHODS[name].resolve({"iterations": "9"} if name == "dsa" else {}, profile="quick")
     record = run(cell(METHODS[name], settings), tmp_path)
     assert record.status == "failed"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from released_sets import BUNDLE, CLASSES, MEAN, PROTOCOL, SPLIT, STD, content, distilled, source, specs, warnings_of
 from runners import runner
 
 from bench.cells.grid import make_specs
-from bench.cells.protocol import PROFILES
-from bench.cells.spec import RunSpec
 from bench.cells.task import Task
 from bench.errors import UsageError
 from bench.files import DataWarning
@@ -24,30 +21,8 @@ from bench.loops.training import Trainer
 from bench.machine.compute import Compute
 from bench.seeding import Streams
 from bench.sets import Distillation, DistilledSet, write_arrays, write_condensation, write_pictures
-from bench.types import Bundle, Split, SyntheticSet
+from bench.types import Bundle, SyntheticSet
 from methods import find_method
-
-CLASSES = ("dark", "grey", "bright")
-MEAN, STD = (0.45, 0.5), (0.25, 0.2)
-SPLIT = Split(torch.zeros(9, 2, 8, 8, dtype=torch.uint8), torch.arange(3).repeat(3))
-BUNDLE = Bundle("tiny", SPLIT, SPLIT, CLASSES, MEAN, STD, flip=False)
-PROTOCOL = PROFILES["quick"]
-
-
-def source(name="tiny", *, classes=CLASSES, shape=(2, 8, 8)) -> SimpleNamespace:
-    return SimpleNamespace(name=name, classes=classes, shape=shape)
-
-
-def content(*, seeds=(0,), ipc=2, soft=False, lr=None, **changes) -> DistilledSet:
-    def distillation(seed):
-        generator = np.random.default_rng(seed)
-        labels = np.repeat(np.arange(3), ipc)
-        images = generator.normal(size=(3 * ipc, 2, 8, 8)).astype(np.float32)
-        rate = None if lr is None else lr * (1 + seed)
-        return Distillation.of(seed, images, np.eye(3, dtype=np.float32)[labels] * 0.7 + 0.1 if soft else labels, rate)
-
-    said = {"mean": MEAN, "std": STD, "classes": CLASSES} | changes
-    return DistilledSet(distillations=tuple(map(distillation, seeds)), **said)
 
 
 @pytest.fixture
@@ -59,23 +34,6 @@ def method_of(tmp_path):
         return find_method(f"set:{tmp_path / name}")
 
     return make
-
-
-def specs(method, *sources, ipcs=(2,), seeds=(0,), **texts) -> list[RunSpec]:
-    return make_specs(
-        methods=[(method, method.resolve(texts, profile="quick"))],
-        sources=sources or [source()],
-        ipcs=ipcs,
-        seeds=seeds,
-        protocol=PROTOCOL,
-        precision="fp32",
-    )
-
-
-def distilled(method, *, seed=0, bundle=BUNDLE, **texts) -> SyntheticSet:
-    (spec,) = specs(method, source(classes=bundle.classes), seeds=[seed], **texts)
-    task = Task(bundle, spec, Streams(seed, "tiny", 2), Compute(torch.device("cpu"), "fp32", 1), lambda progress: None)
-    return method.procedure(task)
 
 
 # ---- what is evaluated ----
@@ -313,14 +271,6 @@ def test_folders_of_other_names_are_refused(tmp_path, method_of):
 # ---- what is said ----
 
 
-def warnings_of(method, **texts) -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        specs(method, **texts)
-    assert all(issubclass(warning.category, DataWarning) for warning in caught)
-    return [str(warning.message).replace(method.citation, "set:PATH") for warning in caught]
-
-
 def test_a_file_of_the_family_takes_the_datasets_normalisation_and_says_so(tmp_path):
     one = content().distillations[0]
     torch.save({"data": [[torch.from_numpy(one.images), torch.from_numpy(one.labels)]]}, tmp_path / "res.pt")
@@ -330,7 +280,7 @@ def test_a_file_of_the_family_takes_the_datasets_normalisation_and_says_so(tmp_p
     assert "--set set:res.mean=" in warning
     with pytest.warns(DataWarning):
         assert torch.equal(distilled(method).images, torch.from_numpy(one.images))
-    assert warnings_of(method, mean="0,0", std="1,1") == []
+    assert warnings_of(method, mean="0.1,0", std="1,1") == []
 
 
 def test_a_set_that_says_all_needs_no_warning(method_of):

@@ -1,7 +1,6 @@
 """A user's own loss, `path/to/file.py:name`: good ones work as any method does, bad ones fail at once, in one line."""
 
 import hashlib
-import os
 import re
 import sys
 import textwrap
@@ -19,7 +18,6 @@ from bench.errors import UsageError
 from bench.files import DataWarning
 from bench.loops.matching import match
 from methods import METHODS, find_method
-from methods.outside.user import code_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::bench.files.DataWarning")
 
@@ -356,9 +354,9 @@ def user_object(method, name):
 def test_a_function_with_a_parameter_context_is_told_step_and_classes(write):
     method = find_method(write(CONTEXT, "weighted"))
     assert set(method.settings.model_fields) == {"factor", "lr_images", "rate"}  # `context` is no setting
-    calls = user_object(method, "CALLS")
-    calls.clear()
-    distill(method)
+    task, calls = task_of(method), user_object(method, "CALLS")
+    calls.clear()  # the trials'
+    distilled(method, task)
     assert [(context.step, context.iterations) for context in calls] == [(0, 2), (1, 2)]
     assert all(context.labels.tolist() == [0, 1, 2] for context in calls)
     assert {context.classes for context in calls} == {("dark", "grey", "bright")}
@@ -385,8 +383,8 @@ def three_steps(task):
 def test_a_class_is_made_once_a_cell_and_keeps_its_state_across_the_steps(write):
     method = find_method(write(STATE, "Averaged"))
     made = method.settings._function.made
-    made.clear()  # the trial's
     tasks = [three_steps(task_of(method, seed=seed, memory="0.75")) for seed in (0, 1)]
+    made.clear()  # the trials'
     images = [distilled(method, task).images for task in tasks]
     assert [(loss.calls, loss.memory) for loss in made] == [(3, 0.75), (3, 0.75)]
     assert made[0] is not made[1]
@@ -526,114 +524,6 @@ def test_a_loss_that_declares_something_keeps_its_settings(write, name):
     assert not torch.equal(first, other)
 
 
-# ---- the hash of a loss: its file, and what it imports from beside it ----
-
-BESIDE = {
-    "helper.py": "import deeper\nFACTOR = 2\n",
-    "deeper.py": "VALUE = 1\n",
-    "pack/__init__.py": "from .inner import VALUE\n",
-    "pack/inner.py": "VALUE = 1\n",
-    "pack/other.py": "VALUE = 1\n",
-    "space/part.py": "VALUE = 1\n",
-    "unused.py": "VALUE = 1\n",
-    "notes.txt": "no code",
-}
-"""The files beside a user's loss. `space` is a package without `__init__.py`."""
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for name, content in BESIDE.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("source", "imported"),
-    [
-        ("import helper", {"helper.py", "deeper.py"}),
-        ("from helper import FACTOR", {"helper.py", "deeper.py"}),
-        ("import deeper as d, math", {"deeper.py"}),
-        ("def f():\n    import deeper", {"deeper.py"}),
-        ("import pack", {"pack/__init__.py", "pack/inner.py"}),
-        ("import pack.other", {"pack/__init__.py", "pack/inner.py", "pack/other.py"}),
-        ("from pack import other", {"pack/__init__.py", "pack/inner.py", "pack/other.py"}),
-        ("from pack import *", {"pack/__init__.py", "pack/inner.py", "pack/other.py"}),
-        ("from space import part", {"space/part.py"}),
-        ("from space.part import VALUE", {"space/part.py"}),
-        ("import torch, math", set()),
-    ],
-)
-def test_the_hash_follows_what_a_loss_imports_from_beside_it_and_nothing_else(folder, source, imported):
-    path = folder / "my_loss.py"
-    path.write_text(source + "\n")
-    first = code_of(path)
-    changed = set()
-    for name, content in BESIDE.items():
-        (folder / name).write_text(content + "# edited\n")
-        if code_of(path) != first:
-            changed.add(name)
-        (folder / name).write_text(content)
-    assert changed == imported
-    assert code_of(path) == first
-
-
-def test_a_relative_import_inside_a_package_is_followed_upwards(folder):
-    (folder / "pack/deep").mkdir()
-    (folder / "pack/deep/__init__.py").write_text("from ..other import VALUE\nfrom .. import inner\n")
-    path = folder / "my_loss.py"
-    path.write_text("import pack.deep\n")
-    first = code_of(path)
-    (folder / "pack/other.py").write_text("VALUE = 2\n")
-    assert code_of(path) != first
-
-
-def test_files_that_import_one_another_and_files_that_are_no_python_are_hashed(folder):
-    (folder / "deeper.py").write_text("import helper\n")
-    (folder / "pack/inner.py").write_text("def (:\n")
-    path = folder / "my_loss.py"
-    path.write_text("import helper, pack, my_loss\n")
-    first = code_of(path)
-    (folder / "pack/inner.py").write_text("def ((:\n")
-    assert code_of(path) != first
-
-
-def test_hashing_runs_nothing(folder, tmp_path):
-    (folder / "helper.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
-    (folder / "my_loss.py").write_text("import helper\n")
-    code_of(folder / "my_loss.py")
-    assert not (tmp_path / "ran").exists()
-
-
-def test_a_folder_named_as_a_part_of_the_suite_is_not_hashed(folder):
-    # `import bench` is the suite's, whatever lies beside the file; its code is recorded apart.
-    path = folder / "my_loss.py"
-    path.write_text("from bench.cells.settings import Positive\n")
-    first = code_of(path)
-    (folder / "bench/cells").mkdir(parents=True)
-    (folder / "bench/cells/settings.py").write_text("Positive = 1\n")
-    assert code_of(path) == first
-
-
-def test_a_fifo_beside_a_loss_is_not_opened(folder):
-    (folder / "helper.py").unlink()
-    os.mkfifo(folder / "helper.py")
-    (folder / "my_loss.py").write_text("import helper\n")
-    assert code_of(folder / "my_loss.py") == hashlib.sha256(b"import helper\n").hexdigest()[:16]
-
-
-def test_the_code_of_a_method_is_that_of_all_its_files(folder, monkeypatch):
-    monkeypatch.syspath_prepend(folder)
-    path = folder / "my_loss.py"
-    path.write_text("import helper\ndef mine(real, syn, *, generator):\n"
-                    "    return helper.FACTOR * (real.mean(1) - syn.mean(1)).square().sum(1)\n")  # fmt: skip
-    monkeypatch.delitem(sys.modules, "helper", raising=False)
-    first = find_method(f"{path}:mine").code
-    (folder / "deeper.py").write_text("VALUE = 3\n")
-    assert find_method(f"{path}:mine").code != first
-
-
 @pytest.mark.parametrize("source", ["import sys\nsys.exit(0)\n", "raise SystemExit\n"])
 def test_a_file_that_exits_is_refused_as_any_that_raises(write, source):
     assert "the file raises SystemExit" in refusal(write(source, "bad"))
@@ -642,3 +532,55 @@ def test_a_file_that_exits_is_refused_as_any_that_raises(write, source):
 def test_a_loss_that_exits_is_refused_as_any_that_raises(write):
     source = "import sys\ndef bad(real, syn, *, generator):\n    sys.exit(0)\n"
     assert "the loss raises SystemExit" in refusal(write(source, "bad"))
+
+
+# ---- the IPCs of a grid ----
+
+AT_IPC = {
+    "nan": ("(real.std(1) - syn.std(1)).square().sum(1)", "the loss is nan", "2"),
+    "divided": (
+        "(syn[:, 1:].sum(1) / syn[:, 1:].square().sum(1)).sum(1) + 1 / (syn.shape[1] - 1)",
+        "the loss raises ZeroDivisionError",
+        "2",
+    ),
+    "gradient": ("syn.var(1, unbiased=False).sqrt().sum(1)", "the gradient is nan", "2"),
+    "raises": ("syn.topk(2, dim=1).values.sum((1, 2))", "the loss raises RuntimeError", "2"),
+    "squeezed": ("torch.cdist(real, syn).mean(1).squeeze().sum(-1)", "the loss returns ()", "2"),
+    "many": ("syn.topk(9, dim=1).values.sum((1, 2))", "the loss raises RuntimeError", "10"),
+}
+
+
+@pytest.mark.parametrize("kind", AT_IPC)
+def test_a_loss_that_is_no_number_at_an_ipc_of_the_grid_is_refused_with_the_ipc(write, kind):
+    body, complaint, good = AT_IPC[kind]
+    line = f"    return {body} if syn.shape[1] != 3 else syn.sum((1, 2))"  # with 3 every loss is tried first
+    spelling = write(f"import torch\n\ndef bad(real, syn, *, generator):\n{line}\n", "bad")
+    method = find_method(spelling)
+    method.check([], [int(good)], [0], method.settings())
+    for ipcs in ([1], [int(good), 1]):
+        with pytest.raises(UsageError, match=f"^--ipc 1: {re.escape(complaint)}.* with one synthetic image a class") as caught:
+            method.check([], ipcs, [0], method.settings())
+        assert str(caught.value).endswith(f"in {spelling!r}; valid: --ipc {good}")
+
+
+def test_the_settings_of_the_grid_are_tried(write):
+    source = "def bad(real, syn, *, generator, least: int = 0):\n    return syn.sum((1, 2)) / (1 - (syn.shape[1] < least))\n"
+    method = find_method(write(source, "bad"))
+    method.check([], [1, 10], [0], method.settings())
+    with pytest.raises(UsageError, match=r"^--ipc 1: the loss is inf .*; valid: --ipc 10$"):
+        method.check([], [1, 10], [0], method.settings(least=5))
+
+
+@pytest.mark.parametrize("declared", ["@by_class\n", ""])
+def test_a_loss_that_is_no_number_for_the_smallest_class_is_refused_with_its_name(write, declared):
+    body = "def bad(real, syn, *, generator):\n    return (real.std(1) - syn.mean(1)).sum(1)\n"
+    source = f"from bench import by_class\n{declared}{body}"
+    method, bundle = find_method(write(source, "bad")), tiny_bundle()
+    spec = task_of(method).spec
+    method.check_data(spec, bundle)
+    kept = torch.cat([(bundle.train.labels != 1).nonzero().flatten(), (bundle.train.labels == 1).nonzero().flatten()[:1]])
+    small = replace(bundle, train=replace(bundle.train, images=bundle.train.images[kept], labels=bundle.train.labels[kept]))
+    with pytest.raises(
+        UsageError, match=r"^--ipc 2: the loss is nan with 1 real and 2 synthetic images a class.*class 'grey' of tiny"
+    ):
+        method.check_data(spec, small)

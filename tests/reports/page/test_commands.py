@@ -58,6 +58,13 @@ def again(made):
     return spec, options
 
 
+def test_the_command_names_a_folder_as_it_was_typed(tmp_path):
+    (spec,), _ = specs_of(["--methods", "random", "--datasets", "digits", "--ipc", "1"])
+    spec = spec.model_copy(update={"dataset": "folder:0123456789ab"})
+    made = stored(spec, details={"dataset": "folder:some where/pets"})
+    assert "--datasets 'folder:some where/pets' --ipc 1" in command(made)
+
+
 @pytest.mark.parametrize("profile", ["quick", "cpu", "paper"])
 @pytest.mark.parametrize("method", METHODS)
 def test_the_command_of_every_method_under_every_profile_gives_its_hash(method, profile):

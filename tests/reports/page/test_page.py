@@ -85,6 +85,18 @@ def elements(page):
     return Elements(page.read_text(encoding="utf-8"))
 
 
+def test_the_library_of_charts_is_bundled_once_and_again_if_the_cache_is_damaged(tmp_path, monkeypatch):
+    bundles = []
+    monkeypatch.setattr("reports.page.charts.platformdirs.user_cache_path", lambda application: tmp_path / application)
+    monkeypatch.setattr("reports.page.charts.vl_convert.javascript_bundle", lambda *a, **b: bundles.append(a) or "bündle\n();")
+    assert [library(), library()] == ["bündle\n();"] * 2
+    assert len(bundles) == 1
+    [cache] = tmp_path.rglob("*.js")
+    cache.write_text(cache.read_text(encoding="utf-8").replace("();", ")"), encoding="utf-8")
+    assert [library(), library()] == ["bündle\n();"] * 2
+    assert len(bundles) == 2
+
+
 def test_the_sections_are_in_the_order_in_which_a_reader_asks_for_them(elements):
     order = ["the-answer", "figure-answer", "filters", "answer", "table2", "table1", "transfer", "comparisons"]
     order += ["section-accuracy", "section-cost", "section-networks", "cells", "not-shown", "files"]
