@@ -10,8 +10,8 @@ from bench.machine.compute import Compute
 from bench.machine.hardware import Code
 from bench.records.record import RunRecord
 from bench.records.storage import read_record
-from bench.running.runner import Runner
 from bench.running.observer import Silent
+from bench.running.runner import Runner
 from bench.running.workplace import Workplace
 from methods import METHODS
 
