@@ -87,15 +87,18 @@ class UserFile:
     def first(self) -> Iterator[None]:
         """In the block, modules beside the file come before libraries of the same names, as under `python FILE`.
 
-        They are the file's own: of two files in two folders, each has the `helper` that is beside it.
+        They are the file's own: of two files in two folders, each has the `helper` that is beside it. Their bytecode is not
+        kept: Python takes kept bytecode for a file that was changed within the same second, if its size is the same.
         """
-        hidden = self._taken_out()
+        hidden, keeps = self._taken_out(), sys.dont_write_bytecode
+        sys.dont_write_bytecode = True
         sys.modules.update(self._modules)
         sys.meta_path.insert(0, self)
         sys.path.append(str(self.path.parent.absolute()))  # for a computed name
         try:
             yield
         finally:
+            sys.dont_write_bytecode = keeps
             sys.path.remove(str(self.path.parent.absolute()))
             sys.meta_path.remove(self)
             self._modules.update(self._taken_out())

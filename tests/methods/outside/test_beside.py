@@ -185,6 +185,7 @@ def test_a_file_in_a_package_has_what_the_package_defines(tmp_path):
     written(tmp_path, **{"loss/__init__": "FACTOR = 6\n"})
     other = find_method(f"{tmp_path}/loss/my_loss.py:mine")
     assert (value_of(other), other.code == method.code) == ([6, 6], False)
+    assert not list(tmp_path.rglob("*.pyc"))  # they would hide a change within the same second
 
 
 def test_of_two_losses_each_has_the_helper_beside_it(tmp_path):
