@@ -15,15 +15,8 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.machine.cores import usable_cores  # noqa: E402
-
 settings.register_profile("suite", derandomize=True, deadline=None)  # a test gives the same verdict each time
 settings.load_profile("suite")
-
-
-def pytest_xdist_auto_num_workers():
-    """Return the number of processes: many tests wait for others, so one more than there are cores."""
-    return usable_cores() + 1
 
 
 @pytest.fixture(scope="session")
