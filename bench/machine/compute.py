@@ -266,7 +266,7 @@ def _usable(name: str) -> torch.device:
 def _checked_threads(threads: int | None, jobs: int) -> int:
     """Return the number of threads of each of `jobs` processes; raise `UsageError` if in all they are more than the cores.
 
-    None is all cores; for a single process, OMP_NUM_THREADS of them where that is set.
+    None is all cores; for a single process, OMP_NUM_THREADS of them if that is set.
     """
     cores = usable_cores()
     if (threads or 1) * jobs <= cores:
