@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -29,10 +30,12 @@ def cost_of(module: Architecture, shape: tuple[int, int, int]) -> tuple[int, int
     """Return the floating-point operations of the features of one image, and the number of elements of its largest map.
 
     Args:
-        module: a network on the device `meta`, so that nothing is computed.
+        module: a network on the device `meta`, where weights have no numbers. A copy with any numbers is passed through: for
+            functions on `meta` torch imports its compiler, for a second or more.
         shape: `(channels, size, size)` of the image.
 
     """
-    with _Counter() as counter:
-        module.features(torch.empty(1, *shape, device="meta"))
+    on_cpu = copy.deepcopy(module).to_empty(device="cpu")
+    with torch.no_grad(), _Counter() as counter:
+        on_cpu.features(torch.zeros(1, *shape))
     return counter.flops, counter.largest

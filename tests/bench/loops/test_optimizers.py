@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from bench.loops.optimizers import SGD, Angular, angles, image_optimizer, set_st
 from bench.networks.network import fit
 from methods import METHODS
 
+ROOT = Path(__file__).resolve().parents[3]
 LOSSES = [name for name, method in METHODS.items() if isinstance(method, FeatureMatching)]
 
 
@@ -149,6 +153,21 @@ def test_sgd_is_torchs_and_goes_on_from_its_state(settings):
     optimizer.zero_grad()
     optimizer.step()  # nothing has a gradient
     assert torch.equal(ours, theirs)
+
+
+def test_a_cell_that_is_not_compiled_imports_no_compiler():
+    """In a process of its own, for other tests compile."""
+    lines = (
+        "import sys",
+        "sys.path[:0] = ['.', 'tests/bench']",
+        "from tiny import task",
+        "from bench.loops.evaluation import evaluate",
+        "from bench.loops.matching import match",
+        "cell = task()",
+        "evaluate(cell, match(cell), cell.spec.protocol.eval, 'convnet')",
+        "sys.exit('torch._dynamo' in sys.modules)",
+    )
+    assert subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, check=False).returncode == 0
 
 
 # ---- the invariance that it rests on ----
